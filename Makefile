@@ -1,0 +1,43 @@
+# Each target is a line or two; what a target needs is installed into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo run test check install vocabularies lock clean
+
+demo: vocabularies
+	$(BIN)/copilotapi demo
+
+run: .venv/installed
+	$(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+
+test: .venv/installed-dev vocabularies
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/deptry copilotapi
+
+install: .venv/installed
+
+# Without the files token estimates are rougher; nothing else needs them, so that a failure here stops nothing.
+vocabularies: .venv/installed
+	@$(BIN)/copilotapi vocabularies --optional --folder .cache/tiktoken
+
+# For maintainers: exact pins with hashes, from the ranges.
+lock: .venv/installed-dev
+	for name in requirements requirements-dev; do $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --python-version 3.11 $$name.txt --output-file $$name.lock; done
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:
+	rm -rf .venv .cache build *.egg-info

@@ -1,0 +1,1 @@
+"""CopilotAPI: a gateway in front of GitHub Copilot."""

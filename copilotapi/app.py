@@ -1,0 +1,144 @@
+"""The composition root: every part is built here, once, and handed to those who need it. Starts nothing."""
+
+from collections.abc import Callable
+
+import requests
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from copilotapi import loop
+from copilotapi.blueprints import admin, http, openai, status
+from copilotapi.blueprints.guard import Guard
+from copilotapi.blueprints.quota import AddressQuota
+from copilotapi.gateway import Gateway
+from copilotapi.metering.keys import ANONYMOUS, KeyRing
+from copilotapi.metering.ledger import Ledger
+from copilotapi.metering.metrics import Metrics
+from copilotapi.refresher import Refresher
+from copilotapi.settings import Settings
+from copilotapi.store import RedisStore, Store, open_store
+from copilotapi.token_count import TokenCounter
+from copilotapi.upstream.client import CopilotClient
+from copilotapi.upstream.connections import Network
+from copilotapi.upstream.credentials import Credentials
+from copilotapi.upstream.endpoints import EndpointRules
+from copilotapi.upstream.github import GitHub
+from copilotapi.upstream.headers import Identification
+from copilotapi.upstream.models import Catalogue
+from copilotapi.upstream.transport import Clocks, Transport
+from copilotapi.version import VERSION
+from copilotapi.vocabularies import open_vocabularies
+
+_EXPOSED_HEADERS = [
+    "X-Request-Id",
+    "Retry-After",
+    "X-CopilotAPI-Fallback",
+    "X-CopilotAPI-Usage",
+    "X-CopilotAPI-Warnings",
+]
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life."""
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = False
+    store = open_store(settings.redis_url.get_secret_value())
+    transport = Transport(network(settings), clocks(settings))
+    metrics = Metrics()
+    credentials = build_credentials(settings, transport, store, metrics)
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("https://", transport)
+    session.mount("http://", transport)
+    client = CopilotClient(
+        credentials,
+        identification(settings),
+        session,
+        clocks(settings),
+        settings.upstream_concurrency,
+        on_retry=lambda reason: metrics.retries.labels(reason).inc(),
+    )
+    catalogue = Catalogue(client.list_models, store, lambda: f"models:{credentials.account}", settings.aliases)
+    metrics.known_models = catalogue.known_ids
+    keys = KeyRing(
+        (key.get_secret_value() for key in settings.api_keys),
+        settings.admin_key.get_secret_value() if settings.admin_key else None,
+    )
+    ledger = Ledger(store, [ANONYMOUS.key_id, *keys.key_ids])
+    counter = TokenCounter(open_vocabularies(settings.tiktoken_cache_dir), run_off_loop=loop.run_aside)
+    gateway = Gateway(
+        client,
+        catalogue,
+        counter,
+        ledger,
+        metrics,
+        default_model=settings.default_model,
+        fallback_model=settings.fallback_model,
+    )
+    about = {
+        "title": settings.api_title,
+        "description": settings.api_description,
+        "version": settings.api_version or VERSION,
+    }
+    http.install(app, metrics)
+    quota = AddressQuota(store, settings.rate_limit_per_minute, settings.web_concurrency)
+    Guard(settings, keys, quota).install(app)
+    if settings.allow_origins:
+        CORS(app, origins=list(settings.allow_origins), expose_headers=_EXPOSED_HEADERS, send_wildcard=False)
+    app.register_blueprint(openai.build(gateway, metrics, settings.max_body_bytes))
+    app.register_blueprint(admin.build(credentials, ledger, credentials.quota))
+    app.register_blueprint(status.build(credentials, catalogue, store, metrics, about))
+    app.extensions["copilotapi.refresher"] = Refresher(credentials, catalogue, _prober(store))
+    if settings.trusted_proxy_count:
+        hops = settings.trusted_proxy_count
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+    return app
+
+
+def network(settings: Settings) -> Network:
+    return Network(
+        https_proxy=settings.https_proxy.get_secret_value() if settings.https_proxy else None,
+        no_proxy=settings.no_proxy,
+        ca_bundle=str(settings.requests_ca_bundle) if settings.requests_ca_bundle else None,
+    )
+
+
+def clocks(settings: Settings) -> Clocks:
+    return Clocks(
+        connect_seconds=settings.connect_timeout,
+        first_byte_seconds=settings.first_byte_timeout,
+        idle_seconds=settings.idle_timeout,
+        total_seconds=settings.total_timeout,
+    )
+
+
+def identification(settings: Settings) -> Identification:
+    return Identification(
+        editor_version=settings.editor_version,
+        editor_plugin_version=settings.editor_plugin_version,
+        integration_id=settings.copilot_integration_id,
+        github_api_version=settings.github_api_version,
+    )
+
+
+def build_credentials(settings: Settings, transport: Transport, store: Store, metrics: Metrics) -> Credentials:
+    github_token = settings.github_copilot_token
+    return Credentials(
+        github_token.get_secret_value() if github_token else None,
+        GitHub(transport, settings.github_api_url, identification(settings)),
+        EndpointRules(
+            github_url=settings.github_url,
+            github_api_url=settings.github_api_url,
+            api_override=settings.copilot_api_url,
+            proxy_override=settings.copilot_proxy_url,
+        ),
+        store,
+        encryption_keys=tuple(key.get_secret_value() for key in settings.token_encryption_key),
+        on_exchange=lambda outcome: metrics.exchanges.labels(outcome).inc(),
+    )
+
+
+def _prober(store: Store) -> Callable[[], object]:
+    return store.probe if isinstance(store, RedisStore) else lambda: None

@@ -1,0 +1,134 @@
+"""A request's JSON body, read to its end and parsed strictly. What it lets through means the same to every JSON reader."""
+
+import json
+import re
+import time
+from typing import Any, NoReturn
+
+import orjson
+from flask import Request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import HTTPException
+
+from copilotapi.errors import ApiError, bad_request
+from copilotapi.loop import CallerSocket
+from copilotapi.protocols.conversation import JSON
+
+_READ_BYTES = 65_536
+_MAX_DEPTH = 64
+# A body that stalls this long, or takes this long in all, is given up (reliability: client body receive).
+_GAP_SECONDS = 10.0
+_TOTAL_SECONDS = 30.0
+_STEERING_KEYS = frozenset(
+    {"model", "stream", "messages", "n", "max_tokens", "max_completion_tokens", "tools", "input", "prompt"}
+)
+# Two readers may take different ones of two equal keys. An ASCII letter written as \u00xx could spell such a key.
+_MAYBE_TWICE = re.compile(rb'"(model|stream|messages|n|max_tokens|max_completion_tokens|tools|input|prompt)"\s*:')
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+_LONG_NUMBER = re.compile(rb"[\d]{18,}")
+_INT64 = range(-(2**63), 2**64)
+
+
+def json_body(request: Request, caller_socket: CallerSocket, max_bytes: int) -> JSON:
+    """The body as an object. ApiError 400, 408, 413 or 415; every byte the caller announced has then been judged."""
+    _check_headers(request, max_bytes)
+    body = _read(request, caller_socket, max_bytes)
+    if not body.strip():
+        raise bad_request("The request has no body; send a JSON object.")
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise bad_request(f"The body is not valid JSON: {exc.msg} at character {exc.pos}.") from exc
+    if not isinstance(parsed, dict):
+        raise bad_request("The body must be a JSON object.")
+    if _is_too_deep(parsed):
+        raise bad_request(f"The body is nested deeper than {_MAX_DEPTH} levels.")
+    if _may_be_ambiguous(body):
+        _check_slowly(body)
+    return parsed
+
+
+def _check_headers(request: Request, max_bytes: int) -> None:
+    if request.mimetype != "application/json":
+        message = "Send the body as JSON, with the header 'Content-Type: application/json'."
+        raise ApiError(message, status=415, kind="invalid_request_error", code="unsupported_media_type")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        message = "Send the body uncompressed: Content-Encoding is not supported."
+        raise ApiError(message, status=415, kind="invalid_request_error", code="unsupported_content_encoding")
+    if (request.content_length or 0) > max_bytes:
+        raise too_large(max_bytes)
+
+
+def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> bytes:
+    """Reads in a loop: one read of a chunked body over a limit would come back short, without an error."""
+    stream = request.environ["wsgi.input"] if request.environ.get("wsgi.input_terminated") else request.stream
+    deadline = time.monotonic() + _TOTAL_SECONDS
+    body = bytearray()
+    caller_socket.limit_waits(_GAP_SECONDS)
+    try:
+        while received := stream.read(min(_READ_BYTES, max_bytes + 1 - len(body))):
+            body += received
+            if len(body) > max_bytes:
+                raise too_large(max_bytes)
+            if time.monotonic() > deadline:
+                _too_slow()
+    except TimeoutError:
+        _too_slow()
+    except (OSError, ParseException, HTTPException) as exc:
+        raise bad_request("The body could not be read: it ended early or its framing is broken.") from exc
+    if request.content_length is not None and len(body) < request.content_length:
+        raise bad_request("The body is shorter than its Content-Length.")
+    return bytes(body)
+
+
+def too_large(max_bytes: int) -> ApiError:
+    message = f"The body is larger than the {max_bytes} bytes this gateway takes (MAX_BODY_BYTES)."
+    return ApiError(message, status=413, kind="invalid_request_error", code="request_too_large")
+
+
+def _too_slow() -> NoReturn:
+    message = "The body did not arrive in time."
+    raise ApiError(message, status=408, kind="invalid_request_error", code="request_timeout") from None
+
+
+def _is_too_deep(parsed: JSON) -> bool:
+    level: list[Any] = [parsed]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _may_be_ambiguous(body: bytes) -> bool:
+    seen = [match[1] for match in _MAYBE_TWICE.finditer(body)]
+    return (
+        len(seen) != len(set(seen)) or _LONG_NUMBER.search(body) is not None or _ESCAPED_ASCII.search(body) is not None
+    )
+
+
+def _check_slowly(body: bytes) -> None:
+    """The standard parser shows what orjson swallows: equal keys, and integers that only a float could hold."""
+    top_level: list[tuple[str, Any]] = []
+
+    def pairs(found: list[tuple[str, Any]]) -> JSON:
+        nonlocal top_level
+        top_level = found
+        return dict(found)
+
+    json.loads(body, object_pairs_hook=pairs, parse_int=_checked_int)
+    names = [name for name, _ in top_level]
+    twice = sorted(_STEERING_KEYS.intersection(name for name in names if names.count(name) > 1))
+    if twice:
+        raise bad_request(f"The field '{twice[0]}' stands twice in the body.", param=twice[0])
+
+
+def _checked_int(digits: str) -> int:
+    if len(digits) > 20 or int(digits) not in _INT64:
+        raise bad_request("The body holds an integer of more than 64 bits.")
+    return int(digits)

@@ -1,0 +1,160 @@
+"""Who may come in. The order on every request: request id, Host, Origin, per-address limit, authentication; then the body.
+
+Decides on the endpoint Flask matched, never on the path as it was written.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, current_app, g, request
+
+from copilotapi.blueprints.quota import AddressQuota
+from copilotapi.errors import ApiError
+from copilotapi.metering.keys import ANONYMOUS, Caller, KeyRing
+from copilotapi.settings import Settings
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_FORWARDED_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+
+# What a view declares itself to be, by the decorators below; a view that declares nothing wants a key.
+PUBLIC, KEY, ADMIN, LOOPBACK_OR_ADMIN = "public", "key", "admin", "loopback or admin"
+_EXEMPT_ATTRIBUTE = "exempt_from_limit"
+_ACCESS_ATTRIBUTE = "access"
+
+View = Callable[..., object]
+
+
+def access(level: str, *, exempt_from_limit: bool = False) -> Callable[[View], View]:
+    """Declares who may call a view."""
+
+    def declare(view: View) -> View:
+        setattr(view, _ACCESS_ATTRIBUTE, level)
+        setattr(view, _EXEMPT_ATTRIBUTE, exempt_from_limit)
+        return view
+
+    return declare
+
+
+class Guard:
+    """Installed once per app. Raises ApiError 401, 403, 421 or 429 before any view runs."""
+
+    def __init__(self, settings: Settings, keys: KeyRing, quota: AddressQuota) -> None:
+        self._hosts = _LOOPBACK_NAMES | {host.lower() for host in (*settings.allowed_hosts, settings.host)}
+        self._origins = frozenset(settings.allow_origins)
+        self._keys = keys
+        self._quota = quota
+        self._takes_keyless = keys.is_empty and not settings.require_auth and settings.is_loopback
+
+    def install(self, app: Flask) -> None:
+        app.before_request(self._admit)
+
+    def _admit(self) -> None:
+        g.request_id = _request_id(request.headers.get("X-Request-Id"))
+        self._check_host()
+        self._check_origin()
+        view = None if request.endpoint is None else _view()
+        self._check_limit(view)
+        g.caller = self._authenticated(getattr(view, _ACCESS_ATTRIBUTE, PUBLIC if view is None else KEY))
+
+    def _check_host(self) -> None:
+        if host_name(request.environ.get("HTTP_HOST", "")) not in self._hosts:
+            message = "This gateway does not serve the host name asked for. The operator can add it to ALLOWED_HOSTS."
+            raise ApiError(message, status=421, kind="invalid_request_error", code="misdirected_request")
+
+    def _check_origin(self) -> None:
+        """A page of another site may not use a browser to call us, key or no key (CSRF, DNS rebinding)."""
+        origin = request.headers.get("Origin")
+        if origin is None or origin in self._origins or "*" in self._origins or _is_same_origin(request, origin):
+            return
+        message = "Requests from this web origin are not allowed. The operator can add it to ALLOW_ORIGINS."
+        raise ApiError(message, status=403, kind="permission_error", code="origin_not_allowed")
+
+    def _check_limit(self, view: object) -> None:
+        if request.method != "OPTIONS" and not getattr(view, _EXEMPT_ATTRIBUTE, False):
+            self._quota.spend(request.remote_addr or "unknown")
+
+    def _authenticated(self, level: str) -> Caller | None:
+        if level == PUBLIC or request.method == "OPTIONS":
+            return None
+        if level == LOOPBACK_OR_ADMIN and self._is_local(request):
+            return None
+        caller = self._caller()
+        if level in (ADMIN, LOOPBACK_OR_ADMIN) and not caller.is_admin:
+            hint = "" if self._keys.has_admin else " None is set: the operator can set ADMIN_KEY."
+            raise ApiError(
+                f"This path needs the admin key.{hint}", status=403, kind="permission_error", code="admin_key_required"
+            )
+        return caller
+
+    def _caller(self) -> Caller:
+        if self._takes_keyless and self._is_local(request):
+            return ANONYMOUS
+        api_key = _given_key(request)
+        if api_key is None:
+            raise _unauthorized(self._why_a_key())
+        caller = self._keys.caller(api_key)
+        if caller is None:
+            raise _unauthorized(self._why_a_key() if self._keys.is_empty else "The API key is not known here.")
+        return caller
+
+    def _why_a_key(self) -> str:
+        if self._takes_keyless:
+            return (
+                "Without API_KEYS this gateway serves only programs on its own machine that call it directly: "
+                "this request came through a proxy, from a web page or from elsewhere."
+            )
+        return "An API key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
+
+    def _is_local(self, incoming: Request) -> bool:
+        """A program on this machine that calls us directly (contract 7.5)."""
+        return (
+            incoming.remote_addr in _LOOPBACK_NAMES
+            and host_name(incoming.environ.get("HTTP_HOST", "")) in _LOOPBACK_NAMES
+            and not any(name in incoming.headers for name in _FORWARDED_HEADERS)
+            and incoming.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+        )
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets; "" when it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _request_id(given: str | None) -> str:
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _view() -> View | None:
+    return current_app.view_functions.get(request.endpoint or "")
+
+
+def _given_key(incoming: Request) -> str | None:
+    """From `Authorization: Bearer` or `x-api-key`; None when neither is there in that form."""
+    scheme, _, given = incoming.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and given.strip():
+        return given.strip()
+    return incoming.headers.get("x-api-key") or None
+
+
+def _is_same_origin(incoming: Request, origin: str) -> bool:
+    return origin.lower() == f"{incoming.scheme}://{incoming.environ.get('HTTP_HOST', '')}".lower()
+
+
+def _unauthorized(message: str) -> ApiError:
+    headers = {"WWW-Authenticate": 'Bearer realm="copilotapi"'}
+    return ApiError(message, status=401, kind="invalid_request_error", code="invalid_api_key", headers=headers)
+
+
+def views_without_access(app: Flask, known: Iterable[str] = ("static",)) -> list[str]:
+    """Endpoints whose view does not say who may call it."""
+    return [
+        endpoint
+        for endpoint, view in app.view_functions.items()
+        if not hasattr(view, _ACCESS_ATTRIBUTE) and endpoint not in known
+    ]

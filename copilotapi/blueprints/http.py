@@ -1,0 +1,189 @@
+"""What every answer goes through: its stream or body, its errors in the caller's protocol, its headers, its log line."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+
+import orjson
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from copilotapi.errors import ApiError, CallerGone
+from copilotapi.loop import CallerSocket
+from copilotapi.metering.metrics import Metrics
+from copilotapi.protocols import openai_errors
+from copilotapi.protocols.conversation import JSON
+from copilotapi.redaction import redact
+from copilotapi.relay import Call, Head, Steps
+from copilotapi.sse import HEARTBEAT
+from copilotapi.upstream.client import TICK_SECONDS
+
+log = logging.getLogger("copilotapi.request")
+
+# A status that comes within this time is told as a status; after it, headers and heartbeats begin (contract 7.7).
+_GRACE_SECONDS = 20.0
+_INTERNAL_ERROR = "The gateway failed to handle this request. The operator finds the cause under this request id."
+
+
+def json_response(body: JSON, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, content_type="application/json")
+
+
+def respond(steps: Steps, *, is_streamed: bool, call: Call, caller_socket: CallerSocket, metrics: Metrics) -> Response:
+    """The answer to a completion. Raises what `steps` raises before anything has gone to the caller."""
+    caller_socket.limit_waits()
+    caller_socket.watch(call.hangup.hang_up)
+    waited_seconds = 0.0
+    for step in steps:
+        if isinstance(step, Head):
+            return _begun(step, steps, is_streamed, call, metrics)
+        waited_seconds += TICK_SECONDS
+        if is_streamed and waited_seconds >= _GRACE_SECONDS:
+            return _event_stream(EventStream(HEARTBEAT, steps, call, metrics), {})
+    raise RuntimeError("an answer ended before it began")
+
+
+def _begun(head: Head, steps: Steps, is_streamed: bool, call: Call, metrics: Metrics) -> Response:
+    if is_streamed:
+        return _event_stream(EventStream(b"", steps, call, metrics), head.headers)
+    body = b"".join(step for step in steps if isinstance(step, bytes))
+    return Response(body, 200, head.headers, content_type="application/json")
+
+
+def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
+    response = Response(stream, 200, headers, content_type="text/event-stream; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, no-store"
+    # nginx buffers answers of an upstream unless told otherwise.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class EventStream:
+    """Steps as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats."""
+
+    def __init__(self, first: bytes, steps: Steps, call: Call, metrics: Metrics) -> None:
+        self._first = first
+        self._steps = steps
+        self._call = call
+        self._open_streams = metrics.open_streams
+        self._open_streams.inc()
+        self._is_open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._first:
+            yield self._first
+        try:
+            for step in self._steps:
+                if step is None:
+                    yield HEARTBEAT
+                elif isinstance(step, bytes) and step:
+                    yield step
+        except CallerGone:
+            return
+        except ApiError as exc:
+            yield openai_errors.encode_stream_error(shown(exc))
+        except Exception:
+            log.exception("stream_failed", extra={"request_id": self._call.request_id})
+            self._call.facts["outcome"] = "internal_error"
+            failure = ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error")
+            yield openai_errors.encode_stream_error(failure)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._open_streams.dec()
+            self._steps.close()
+
+
+def shown(error: ApiError) -> ApiError:
+    """The error as the caller may see it: whatever it quotes, no secret comes through."""
+    error.message = redact(error.message)
+    return error
+
+
+def error_response(error: ApiError) -> Response:
+    """The one place where an error becomes an answer."""
+    response = json_response(openai_errors.encode_error(shown(error)), error.status)
+    response.headers.update(error.headers)
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+    return response
+
+
+def install(app: Flask, metrics: Metrics) -> None:
+    """Error handlers, common headers and the request log."""
+
+    def begin() -> None:
+        g.started = time.monotonic()
+        g.caller_socket = CallerSocket(request.environ)
+
+    def on_api_error(error: ApiError) -> Response:
+        g.outcome = error.code or error.kind
+        return error_response(error)
+
+    def on_http_error(error: HTTPException) -> Response:
+        return on_api_error(_translated(error))
+
+    def on_failure(error: Exception) -> Response:
+        log.exception("request_failed", extra={"request_id": g.get("request_id"), "route": _route()})
+        return on_api_error(ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error"))
+
+    def finish(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.get("request_id", "")
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        facts = _facts(response)
+        call: Call | None = g.get("call")
+        caller_socket: CallerSocket | None = g.get("caller_socket")
+        started = g.get("started", time.monotonic())
+
+        def end() -> None:
+            if caller_socket is not None:
+                caller_socket.release()
+            duration_ms = round((time.monotonic() - started) * 1000, 1)
+            log.info("request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
+
+        response.call_on_close(end)
+        metrics.requests.labels(facts["route"], request.method, response.status_code).inc()
+        return response
+
+    app.before_request(begin)
+    app.register_error_handler(ApiError, on_api_error)
+    app.register_error_handler(HTTPException, on_http_error)
+    app.register_error_handler(Exception, on_failure)
+    app.after_request(finish)
+
+
+def _facts(response: Response) -> dict[str, object]:
+    """What a log line tells of any request: no body, no header, no query."""
+    caller = g.get("caller")
+    facts: dict[str, object] = {
+        "request_id": g.get("request_id"),
+        "method": request.method,
+        "route": _route(),
+        "status": response.status_code,
+        "address": request.remote_addr,
+        "key": caller.key_id if caller else None,
+    }
+    if "outcome" in g:
+        facts["outcome"] = g.outcome
+    return facts
+
+
+def _route() -> str:
+    return request.url_rule.rule if request.url_rule else "unmatched"
+
+
+def _translated(error: HTTPException) -> ApiError:
+    if isinstance(error, NotFound):
+        message = "There is nothing at this path. The README lists the paths of this gateway."
+        return ApiError(message, status=404, kind="invalid_request_error", code="not_found")
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        message = f"The method {request.method[:20]} is not allowed here; use {allowed}."
+        headers = {"Allow": allowed}
+        return ApiError(message, status=405, kind="invalid_request_error", code="method_not_allowed", headers=headers)
+    status = error.code or 500
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return ApiError(error.description or error.name, status=status, kind=kind, code="http_error")

@@ -1,0 +1,70 @@
+"""OpenAI's paths, with and without /v1: chat completions and models."""
+
+from typing import Any
+
+from flask import Blueprint, Response, g, request
+
+from copilotapi.blueprints.body import json_body
+from copilotapi.blueprints.guard import KEY, access
+from copilotapi.blueprints.http import json_response, respond
+from copilotapi.gateway import Gateway
+from copilotapi.metering.metrics import Metrics
+from copilotapi.protocols import chat
+from copilotapi.protocols.conversation import JSON
+from copilotapi.relay import Call
+from copilotapi.upstream.models import Model
+
+# Copilot tells no date of creation; OpenAI's object has one.
+_CREATED = 0
+
+
+def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int) -> Blueprint:
+    openai = Blueprint("openai", __name__)
+
+    @openai.post("/v1/chat/completions")
+    @openai.post("/chat/completions")
+    @access(KEY)
+    def create_chat_completion() -> Response:
+        body = json_body(request, g.caller_socket, max_body_bytes)
+        g.call = call = _call()
+        steps = gateway.complete(chat, body, call)
+        return respond(
+            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket, metrics=metrics
+        )
+
+    @openai.get("/v1/models")
+    @openai.get("/models")
+    @access(KEY)
+    def list_models() -> Response:
+        return json_response({"object": "list", "data": [_shown(model) for model in gateway.models().values()]})
+
+    @openai.get("/v1/models/<path:model_id>")
+    @openai.get("/models/<path:model_id>")
+    @access(KEY)
+    def show_model(model_id: str) -> Response:
+        return json_response(_shown(gateway.model(model_id)))
+
+    return openai
+
+
+def _call() -> Call:
+    refuses_fallback = request.headers.get("X-CopilotAPI-No-Fallback", "").strip() in ("1", "true")
+    return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
+
+
+def _shown(model: Model) -> JSON:
+    """OpenAI's model object, with what Copilot tells beyond it under names OpenAI does not use."""
+    wire: Any = model.wire
+    capabilities = wire.get("capabilities") or {}
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": model.vendor or "github-copilot",
+        "name": wire.get("name", model.id),
+        "type": model.kind,
+        "endpoints": [endpoint for endpoint in model.endpoints if not endpoint.startswith("ws:")],
+        "limits": capabilities.get("limits") or {},
+        "supports": capabilities.get("supports") or {},
+        "preview": bool(wire.get("preview", False)),
+    }

@@ -1,0 +1,25 @@
+"""The `copilotapi` command: one file per subcommand. Edges only: each makes Settings and owns its process."""
+
+import click
+
+from copilotapi.cli.demo import demo
+from copilotapi.cli.serve import serve
+from copilotapi.cli.simulate import simulate
+from copilotapi.cli.vocabularies import vocabularies
+from copilotapi.version import VERSION
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: copilotapi demo",
+)
+@click.version_option(VERSION, prog_name="copilotapi")
+def main() -> None:
+    """A gateway in front of GitHub Copilot for tools that speak OpenAI's protocol.
+
+    Unofficial: it may break at any time, and using it may be against the terms of your account.
+    """
+
+
+for _command in (serve, demo, simulate, vocabularies):
+    main.add_command(_command)

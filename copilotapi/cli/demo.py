@@ -1,0 +1,123 @@
+"""`copilotapi demo`: simulator and gateway together, one streamed chat through both, then both stay up."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from copilotapi.cli.server import default_vocabulary_folder, gunicorn_command
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 15.0
+_QUESTION = "Say hello to somebody who has just found this project."
+
+
+@click.command(epilog="Example: copilotapi demo --port 8000")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the gateway.")
+def demo(port: int) -> None:
+    """Try the gateway without a token: it talks to a built-in simulator of GitHub and Copilot.
+
+    No account, no Redis, no network. Settings of the environment and of .env are ignored.
+    """
+    from copilotapi.simulator import Simulator  # noqa: PLC0415 (an island: only those who ask for it load it)
+
+    with Simulator() as simulator, tempfile.TemporaryDirectory(prefix="copilotapi-demo-") as folder:
+        with _gateway(simulator.url, port, Path(folder)) as gateway:
+            _wait_until_ready(gateway, port)
+            click.echo(f"> {_QUESTION}")
+            for text in _streamed_chat(port):
+                click.echo(text, nl=False)
+            click.echo(
+                f"\n\nThe gateway is up at http://127.0.0.1:{port}/v1 (any OpenAI client, any key). Try:\n"
+                f"  curl http://127.0.0.1:{port}/v1/models\n"
+                f"The simulator behind it is at {simulator.url}. Ctrl-C stops both."
+            )
+            sys.stdout.flush()
+            _wait_for_interrupt(gateway)
+    click.echo("Stopped.")
+
+
+@contextmanager
+def _gateway(simulator_url: str, port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "WEB_CONCURRENCY": "1",
+        "GITHUB_COPILOT_TOKEN": "demo",
+        "GITHUB_URL": simulator_url,
+        "GITHUB_API_URL": simulator_url,
+        "REDIS_URL": "memory://",
+        "COPILOTAPI_HOME": os.fspath(folder),
+        "TIKTOKEN_CACHE_DIR": os.fspath(default_vocabulary_folder()),
+        "LOG_LEVEL": "WARNING",
+    }
+    # A session of its own: Ctrl-C reaches this command only, which then stops the gateway in order.
+    process = subprocess.Popen(gunicorn_command(), cwd=folder, env=environment, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(gateway: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if gateway.poll() is not None:
+            raise click.ClickException(f"The gateway did not start; is port {port} taken? Try --port with another.")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/ready")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    raise click.ClickException(f"The gateway was not ready after {_START_SECONDS:g} s.")
+
+
+def _streamed_chat(port: int) -> Iterator[str]:
+    body = {"model": "gpt-4.1", "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise click.ClickException(f"The gateway answered {response.status}: {response.read(500).decode()}")
+        for line in response:
+            data = line.removeprefix(b"data: ").strip()
+            if data.startswith(b"{"):
+                for choice in json.loads(data)["choices"]:
+                    yield choice["delta"].get("content") or ""
+    finally:
+        connection.close()
+
+
+def _wait_for_interrupt(gateway: subprocess.Popen[bytes]) -> None:
+    """Until Ctrl-C, SIGTERM, or the end of the gateway itself."""
+
+    def interrupt(signal_number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        gateway.wait()
+    except KeyboardInterrupt:
+        return
+    raise click.ClickException("The gateway ended by itself.")

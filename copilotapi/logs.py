@@ -1,0 +1,214 @@
+"""One line for each log record, JSON or for a person, without secrets: for this program's records and its libraries'.
+
+Called by the process's owner, once settings are known. It knows nothing of requests; code logs through `logging` only.
+"""
+
+import contextlib
+import functools
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from logging.handlers import WatchedFileHandler
+from typing import TextIO
+from urllib.parse import unquote, urlsplit
+
+import orjson
+import structlog
+from pydantic import SecretStr
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from copilotapi.redaction import REDACTED, Redactor, names_a_secret
+from copilotapi.settings import Settings, SettingsError
+
+_HANDLER_NAME = "copilotapi"
+_DEEPEST = 8
+_REMEMBERED_NAMES = 512
+# gunicorn gives these handlers of their own and stops them from propagating (gunicorn/glogging.py).
+_TAKEN_OVER = ("gunicorn.error", "gunicorn.access")
+# APScheduler tells each run of a job at INFO, urllib3 each connection at DEBUG.
+_CHATTY = ("apscheduler", "urllib3")
+# Line breaks and terminal controls, and what UTF-8 cannot carry.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# JSON writes C0 controls as escapes by itself.
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BARE = re.compile(r"""[^\s"'=]+""")
+# What a record has without `extra`; a formatter of another handler leaves the last two.
+_STANDARD_ATTRIBUTES = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+_HEAD = ("timestamp", "level", "logger", "event")
+_TAIL = "exception"
+
+
+def configure_logging(settings: Settings) -> None:
+    """Puts the one handler on the root logger. Calling again replaces it.
+
+    SettingsError when LOG_FILE cannot be opened. Later failures of the sink lose lines and raise nothing.
+    """
+    handler = _handler(settings)
+    handler.set_name(_HANDLER_NAME)
+    handler.setFormatter(_formatter(settings))
+    root = logging.getLogger()
+    _remove_ours(root)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    for name in _TAKEN_OVER:
+        _hand_to_root(logging.getLogger(name))
+    for name in _CHATTY:
+        level = logging.NOTSET if settings.log_level == "DEBUG" else max(logging.WARNING, root.level)
+        logging.getLogger(name).setLevel(level)
+
+
+def _handler(settings: Settings) -> logging.Handler:
+    if settings.log_file is None:
+        return _StreamSink(sys.stderr) if sys.stderr is not None else logging.NullHandler()
+    try:
+        return _FileSink(settings.log_file, encoding="utf-8")
+    except OSError as exc:
+        raise SettingsError((f"LOG_FILE: cannot be opened: {exc.strerror}",)) from exc
+
+
+def _formatter(settings: Settings) -> logging.Formatter:
+    as_json = _log_format(settings) == "json"
+    steps: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _add_extras,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _Cleaner(Redactor(_secrets(settings)), _UNSAFE_IN_JSON if as_json else _UNPRINTABLE),
+        _as_json if as_json else _as_text,
+    ]
+    return structlog.stdlib.ProcessorFormatter(processors=steps)
+
+
+def _log_format(settings: Settings) -> str:
+    if settings.log_format is not None:
+        return settings.log_format
+    is_open = settings.log_file is None and sys.stderr is not None and not sys.stderr.closed
+    return "console" if is_open and sys.stderr.isatty() else "json"
+
+
+def _remove_ours(root: logging.Logger) -> None:
+    for old in [handler for handler in root.handlers if handler.name == _HANDLER_NAME]:
+        root.removeHandler(old)
+        with contextlib.suppress(OSError, ValueError):
+            old.close()
+
+
+def _hand_to_root(logger: logging.Logger) -> None:
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+
+
+def _secrets(settings: Settings) -> Iterator[str]:
+    for value in dict(settings).values():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, SecretStr):
+                yield from _spellings(item.get_secret_value())
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    if "://" in secret and (password := urlsplit(secret).password):
+        yield password
+        yield unquote(password)
+
+
+class _StreamSink(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        _note_loss(self, record)
+
+
+class _FileSink(WatchedFileHandler):
+    def emit(self, record: logging.LogRecord) -> None:
+        # Reopening a rotated file happens outside the stock handler's own try.
+        try:
+            super().emit(record)
+        except (OSError, ValueError):
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        _note_loss(self, record)
+
+
+def _note_loss(handler: _StreamSink | _FileSink, record: logging.LogRecord) -> None:
+    """In place of logging's own report, which would print the record's arguments unredacted to standard error."""
+    error = sys.exc_info()[0]
+    if error is None or issubclass(error, OSError) or handler.stream is None:
+        return
+    note = logging.makeLogRecord(
+        {"name": record.name, "levelno": record.levelno, "levelname": record.levelname, "msg": "log_record_unreadable"}
+    )
+    note.error = error.__name__
+    note.where = f"{record.module}:{record.lineno}"
+    with contextlib.suppress(OSError, ValueError):
+        handler.stream.write(handler.format(note) + handler.terminator)
+        handler.flush()
+
+
+class _Cleaner:
+    """The last word on every field: redacted, then without characters that could break or repaint a line."""
+
+    def __init__(self, redactor: Redactor, unsafe: re.Pattern[str]) -> None:
+        self._redactor = redactor
+        self._unsafe = unsafe
+        # The same few names come in every line.
+        self._name = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(self._text)
+        self._is_secret = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(names_a_secret)
+
+    def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+        middle = (name for name in event_dict if name not in (*_HEAD, _TAIL))
+        names = [name for name in (*_HEAD, *middle, _TAIL) if name in event_dict]
+        return {self._name(name): self._field(name, event_dict[name], _DEEPEST) for name in names}
+
+    def _field(self, name: str, value: object, depth: int) -> object:
+        return REDACTED if self._is_secret(name) else self._value(value, depth)
+
+    def _value(self, value: object, depth: int) -> object:
+        match value:
+            case bool() | None:
+                return value
+            case float():
+                return float(value)  # orjson refuses subclasses
+            case int() if abs(value) < 2**63:  # orjson's range
+                return int(value)
+            case Mapping() if depth:
+                return {self._name(str(name)): self._field(str(name), item, depth - 1) for name, item in value.items()}
+            case list() | tuple() | set() | frozenset() if depth:
+                return [self._value(item, depth - 1) for item in value]
+            case _:
+                return self._text(str(value))
+
+    def _text(self, text: str) -> str:
+        return self._unsafe.sub(_escape, self._redactor(text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def _add_extras(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    """The fields of `extra={…}`. One that is named like a field of every line gets an underscore behind it."""
+    extras = {name: value for name, value in vars(event_dict["_record"]).items() if name not in _STANDARD_ATTRIBUTES}
+    for name, value in extras.items():
+        event_dict[f"{name}_" if name in (*_HEAD, _TAIL) else name] = value
+    return event_dict
+
+
+def _as_json(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> str:
+    return orjson.dumps(event_dict).decode()
+
+
+def _as_text(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> str:
+    head = [str(event_dict.pop(name, "")) for name in _HEAD]
+    head[1] = f"{head[1]:<8}"
+    return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in event_dict.items())])
+
+
+def _quoted(value: object) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if _BARE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'

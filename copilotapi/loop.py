@@ -1,0 +1,84 @@
+"""The one module that knows gevent and gunicorn's socket: when a caller leaves, how long it may stall, what runs aside.
+
+Elsewhere (a threaded server, an embedding host) every function still works and does less: a caller's leaving is then
+noticed when the next write fails.
+"""
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from gevent import get_hub, monkey
+
+T = TypeVar("T")
+
+_READABLE = 1
+# An application's send that makes no progress for this long is given up.
+_WRITE_STALL_SECONDS = 60.0
+
+
+def is_cooperative() -> bool:
+    """Whether this process runs on gevent's loop."""
+    return bool(monkey.is_module_patched("socket"))
+
+
+def run_aside(work: Callable[[], T]) -> T:
+    """Runs CPU-bound work that releases the GIL without holding up the loop; in place where there is no loop."""
+    if not is_cooperative():
+        return work()
+    result: T = get_hub().threadpool.apply(work)
+    return result
+
+
+class CallerSocket:
+    """The connection a request came over. `environ` is WSGI's; gunicorn puts the socket into it."""
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        found = environ.get("gunicorn.socket")
+        self._socket: socket.socket | None = found if is_cooperative() else None
+        self._watcher: Any = None
+        self._on_gone: Callable[[], None] = lambda: None
+
+    def limit_waits(self, seconds: float = _WRITE_STALL_SECONDS) -> None:
+        """From now on a read or write that waits longer raises TimeoutError."""
+        if self._socket is not None:
+            self._socket.settimeout(seconds)
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Calls `on_gone` once, from the loop, when the caller closes its side. It must not block.
+
+        A half-close counts as leaving: no known HTTP client half-closes and then reads.
+        """
+        if self._socket is None or self._socket.fileno() < 0:
+            return
+        self._on_gone = on_gone
+        self._watcher = get_hub().loop.io(self._socket.fileno(), _READABLE)
+        self._watcher.start(self._readable)
+
+    def release(self) -> None:
+        """Ends the watch and the limit, before the server reads the next request from this connection."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        if self._socket is not None and self._socket.fileno() >= 0:
+            self._socket.settimeout(None)
+
+    def _readable(self) -> None:
+        if self._socket is None or self._watcher is None:
+            return
+        self._watcher.stop()
+        timeout_seconds = self._socket.gettimeout()
+        try:
+            self._socket.settimeout(0)
+            is_gone = self._socket.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            self._watcher.start(self._readable)
+            return
+        except OSError:
+            is_gone = True
+        finally:
+            self._socket.settimeout(timeout_seconds)
+        # Bytes are a pipelined request: it will be read in its turn, and this caller is still there.
+        if is_gone:
+            self._on_gone()

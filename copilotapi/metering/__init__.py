@@ -1,0 +1,1 @@
+"""Who called, and how much: keys, the ledger, metrics. Knows no HTTP and no protocol."""

@@ -1,0 +1,303 @@
+"""A chat stream on its way to the caller: whole frames, Copilot's defects repaired, the end told from a cut.
+
+Regions without a defect go through as the bytes they are; only a frame that may need repair is parsed
+(copilot-wire 5.3, state 2026-11).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from copilotapi.errors import ApiError, UpstreamFailed
+from copilotapi.protocols.chat.choices import merge, strongest
+from copilotapi.protocols.chat.usage import decode_usage, encode_usage
+from copilotapi.protocols.conversation import JSON, Usage
+from copilotapi.sse import Frame, FrameBuffer, dump, load
+
+_SAMPLE_BYTES = 8192
+_CHUNK = re.compile(rb'^data: ?\{[^\n]*?"object": ?"chat\.completion\.chunk"', re.MULTILINE)
+# What a frame must hold to be worth parsing. Quotes inside JSON strings are escaped, so text cannot imitate these.
+_SUSPECT = re.compile(
+    rb'"choices": ?\[ ?\]|"usage": ?\{|"error"|"tool_calls"|"finish_reason": ?"|"index": ?[1-9]|"(?:id|model)": ?""'
+    rb"|\[DONE\]|copilot_|prompt_filter_results"
+)
+
+
+@dataclass
+class Tally:
+    """What a stream has told about itself so far; read it whenever the stream has ended, however it ended.
+
+    `sample` holds the first frames as they came, `relayed_bytes` the size of all of them: enough to estimate by.
+    """
+
+    usage: Usage | None = None
+    model: str = ""
+    answer_id: str = ""
+    is_complete: bool = False
+    relayed_bytes: int = 0
+    sample: bytearray = field(default_factory=bytearray)
+
+    def count(self, frames: bytes) -> None:
+        self.relayed_bytes += len(frames)
+        if len(self.sample) < _SAMPLE_BYTES:
+            self.sample += frames
+
+
+def repair_stream(
+    blocks: Iterable[bytes | None],
+    tally: Tally,
+    *,
+    choice_count: int,
+    wants_usage: bool,
+    estimate: Callable[[], Usage],
+) -> Iterator[bytes | None]:
+    """Bytes of whole frames, one piece per block read; None where `blocks` had nothing for a while.
+
+    `estimate` is asked when the caller wants usage and Copilot gave none. Raises ApiError when the stream tells of an
+    error, UpstreamFailed when it ends without [DONE] or cannot be read.
+    """
+    frames = FrameBuffer()
+    repair = _Repair(tally, choice_count, wants_usage, estimate)
+    for block in blocks:
+        if block is None:
+            yield None
+            continue
+        region = frames.feed(block)
+        if not region:
+            continue
+        tally.count(region)
+        relayed = region if repair.is_settled and _is_clean(region) else repair.region(region)
+        if relayed:
+            yield relayed
+        if tally.is_complete:
+            return
+    if frames.rest().strip() == b"data: [DONE]":
+        yield repair.region(frames.rest() + b"\n\n")
+    else:
+        raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
+
+
+def written_text(frames: bytes) -> str:
+    """What the model wrote in these frames: text, reasoning and tool input, for counting."""
+    written: list[str] = []
+    for frame in load(frames):
+        for choice in _choices_of(frame):
+            delta = choice.get("delta") or {}
+            written += [delta.get("content") or "", delta.get("reasoning_text") or ""]
+            written += [
+                str((call.get("function") or {}).get("arguments", "")) for call in delta.get("tool_calls") or ()
+            ]
+    return "".join(written)
+
+
+def _is_clean(region: bytes) -> bool:
+    """Every frame of the region is an ordinary chunk with nothing to repair."""
+    frame_count = region.count(b"\n\n")
+    return len(_CHUNK.findall(region)) == frame_count == region.count(b'"index"') and _SUSPECT.search(region) is None
+
+
+class _Repair:
+    """The state of one stream. `is_settled` once the answer's id and model are known and no frame is held back."""
+
+    def __init__(self, tally: Tally, choice_count: int, wants_usage: bool, estimate: Callable[[], Usage]) -> None:
+        self._tally = tally
+        self._single = choice_count == 1
+        self._wants_usage = wants_usage
+        self._estimate = estimate
+        self._created = 0
+        self._finishing: tuple[bytes, JSON] | None = None
+        self._usage_sent = False
+        self._calls = _ToolCalls()
+
+    @property
+    def is_settled(self) -> bool:
+        return bool(self._tally.answer_id and self._tally.model) and self._finishing is None
+
+    def region(self, region: bytes) -> bytes:
+        relayed: list[bytes] = []
+        for frame in load(region):
+            if self._tally.is_complete:
+                break
+            relayed += self._frame(frame)
+        return b"".join(relayed)
+
+    def _frame(self, frame: Frame) -> Iterator[bytes]:
+        if frame.data is None:
+            yield frame.raw
+            return
+        if frame.data.strip() == b"[DONE]":
+            yield from self._release_finish()
+            yield from self._missing_usage()
+            self._tally.is_complete = True
+            yield frame.raw
+            return
+        chunk = _parsed(frame.data)
+        if not chunk.get("choices"):
+            yield from self._without_choices(chunk)
+            return
+        before = orjson.dumps(chunk)
+        self._repair(chunk)
+        after = orjson.dumps(chunk)
+        raw = frame.raw if before == after else dump(after)
+        yield from self._hold_finish(raw, chunk) if self._single else (raw,)
+
+    def _without_choices(self, chunk: JSON) -> Iterator[bytes]:
+        """Filter verdicts, references and the like go no further; usage does if the caller asked for it."""
+        usage = decode_usage(chunk.get("usage"))
+        if usage is None:
+            return
+        self._tally.usage = usage
+        yield from self._release_finish()
+        if self._wants_usage:
+            yield self._usage_frame(chunk["usage"])
+
+    def _repair(self, chunk: JSON) -> None:
+        tally = self._tally
+        tally.answer_id = tally.answer_id or _named(chunk, "id")
+        tally.model = tally.model or _named(chunk, "model")
+        self._created = self._created or chunk.get("created") or 0
+        chunk["id"] = tally.answer_id
+        chunk["object"] = "chat.completion.chunk"
+        chunk["created"] = chunk.get("created") or self._created
+        chunk["model"] = tally.model
+        chunk.pop("copilot_usage", None)
+        if usage := decode_usage(chunk.get("usage")):
+            # Claude and Gemini put it on the chunk that finishes; OpenAI's place is a chunk of its own.
+            tally.usage = usage
+            del chunk["usage"]
+        choices = [choice for choice in chunk["choices"] if isinstance(choice, dict)]
+        chunk["choices"] = [_complete(choice) for choice in (_single(choices) if self._single else choices)]
+        for choice in chunk["choices"]:
+            self._calls.renumber(choice)
+
+    def _hold_finish(self, raw: bytes, chunk: JSON) -> Iterator[bytes]:
+        """A finish is held for one frame: Claude's split choices finish before their tool calls have come."""
+        choice = chunk["choices"][0]
+        earlier, self._finishing = self._finishing, None
+        if earlier is not None:
+            if not choice["delta"] and choice["finish_reason"] is None:
+                self._finishing = earlier
+                yield raw
+                return
+            reasons = (earlier[1]["choices"][0]["finish_reason"], choice["finish_reason"])
+            yield from _without_finish(*earlier)
+            if choice["finish_reason"] is not None:
+                choice["finish_reason"] = strongest(reasons)
+                raw = dump(orjson.dumps(chunk))
+        if choice["finish_reason"] is None:
+            yield raw
+        else:
+            self._finishing = (raw, chunk)
+
+    def _release_finish(self) -> Iterator[bytes]:
+        if self._finishing is None:
+            return
+        raw, chunk = self._finishing
+        self._finishing = None
+        choice = chunk["choices"][0]
+        if choice["finish_reason"] == "stop" and self._calls.count:
+            choice["finish_reason"] = "tool_calls"
+            raw = dump(orjson.dumps(chunk))
+        yield raw
+
+    def _missing_usage(self) -> Iterator[bytes]:
+        if self._wants_usage and not self._usage_sent:
+            self._tally.usage = self._tally.usage or self._estimate()
+            yield self._usage_frame(encode_usage(self._tally.usage))
+
+    def _usage_frame(self, usage: JSON) -> bytes:
+        self._usage_sent = True
+        chunk = {
+            "id": self._tally.answer_id,
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": self._tally.model,
+            "choices": [],
+            "usage": {name: value for name, value in usage.items() if name != "copilot_usage"},
+        }
+        return dump(orjson.dumps(chunk))
+
+
+class _ToolCalls:
+    """Numbers tool calls by their ids: the indexes of split choices all say 0 (copilot-wire 5.3)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._ids: dict[str, int] = {}
+        self._ours: dict[Any, int] = {}
+
+    def renumber(self, choice: JSON) -> None:
+        for call in choice["delta"].get("tool_calls") or ():
+            theirs = call.get("index", 0)
+            call_id = call.get("id")
+            if call_id and call_id not in self._ids:
+                self._ids[call_id] = self._ours[theirs] = self.count
+                self.count += 1
+            call["index"] = self._ids[call_id] if call_id else self._ours.get(theirs, max(self.count - 1, 0))
+
+
+def _parsed(data: bytes) -> JSON:
+    """One chunk. ApiError when it is an error in the middle of a stream that began with 200."""
+    try:
+        chunk = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise UpstreamFailed("Copilot's stream holds an unreadable event.", code="upstream_bad_response") from exc
+    if not isinstance(chunk, dict):
+        raise UpstreamFailed("Copilot's stream holds an unreadable event.", code="upstream_bad_response")
+    if chunk.get("error"):
+        raise _told_error(chunk["error"])
+    if any(
+        isinstance(choice, dict) and choice.get("finish_reason") == "error" for choice in chunk.get("choices") or ()
+    ):
+        raise UpstreamFailed("The model broke off with an error.", code="upstream_error")
+    return chunk
+
+
+def _told_error(told: object) -> ApiError:
+    fields = told if isinstance(told, dict) else {"message": str(told)}
+    message = str(fields.get("message") or "Copilot broke off with an error.")[:1000]
+    code = fields.get("code")
+    return ApiError(message, status=502, kind="server_error", code=str(code) if code else "upstream_error")
+
+
+def _single(choices: list[JSON]) -> list[JSON]:
+    """One choice was asked for: split ones are one, whatever index they bear."""
+    if len(choices) <= 1:
+        return [{**choice, "index": 0} for choice in choices]
+    delta = merge(choice.get("delta") or {} for choice in choices)
+    reason = strongest(choice.get("finish_reason") for choice in choices)
+    return [{**choices[0], "index": 0, "delta": delta, "finish_reason": reason}]
+
+
+def _complete(choice: JSON) -> JSON:
+    return {
+        **choice,
+        "index": choice.get("index", 0),
+        "delta": choice.get("delta") or {},
+        "finish_reason": choice.get("finish_reason"),
+    }
+
+
+def _without_finish(raw: bytes, chunk: JSON) -> Iterator[bytes]:
+    """The frame that seemed to finish, with what else it held; nothing when it held nothing else."""
+    choice = chunk["choices"][0]
+    if choice["delta"]:
+        yield dump(orjson.dumps({**chunk, "choices": [{**choice, "finish_reason": None}]}))
+
+
+def _named(chunk: JSON, name: str) -> str:
+    value = chunk.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _choices_of(frame: Frame) -> list[JSON]:
+    if frame.data is None or not frame.data.startswith(b"{"):
+        return []
+    try:
+        choices = orjson.loads(frame.data).get("choices")
+    except orjson.JSONDecodeError:
+        return []
+    return [choice for choice in choices or () if isinstance(choice, dict)]

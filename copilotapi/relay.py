@@ -1,0 +1,204 @@
+"""A request in the protocol Copilot speaks too: sent on, and its answer's bytes brought back, repaired and counted.
+
+Knows neither Flask nor requests, and no protocol by name: a codec is a module of `protocols`.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import orjson
+
+from copilotapi.errors import UpstreamFailed, UpstreamRefused
+from copilotapi.protocols.conversation import JSON, Conversation, Usage
+from copilotapi.token_count import TokenCounter
+from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Waiting
+from copilotapi.upstream.models import Catalogue
+from copilotapi.upstream.refusals import passed_headers
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is known once Copilot has answered: the response headers to send before the first byte."""
+
+    headers: dict[str, str]
+
+
+# None: nothing yet, but time has passed. One Head, then bytes.
+Step: TypeAlias = Head | bytes | None
+Steps: TypeAlias = Generator[Step, None, None]
+
+
+@dataclass(slots=True)
+class Call:
+    """A request as the HTTP side sees it. `facts` collects what its log line will tell."""
+
+    request_id: str
+    key_id: str
+    hangup: Hangup = field(default_factory=Hangup)
+    refuses_fallback: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Codec(Protocol):
+    """A protocol's module, as far as one that both sides speak is relayed."""
+
+    ENDPOINT: str
+    Tally: Callable[[], Any]
+    check_request: Callable[[JSON], None]
+    decode_request: Callable[[JSON], Conversation]
+    traits: Callable[[JSON], Any]
+    for_upstream: Callable[[JSON, str, Mapping[str, str]], tuple[JSON, tuple[str, ...]]]
+    remedy: Callable[[str, str], Mapping[str, str]]
+    repair_stream: Callable[..., Iterator[bytes | None]]
+    repair_answer: Callable[..., tuple[JSON, Usage | None]]
+    written_text: Callable[[bytes], str]
+    answer_text: Callable[[JSON], str]
+    encode_usage: Callable[[Usage], JSON]
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer that has begun: its first bytes are here, so whatever failed before could still be told by a status."""
+
+    headers: dict[str, str]
+    first: bytes
+    rest: Iterator[bytes | None]
+    close: Callable[[], None]
+
+
+class Relay:
+    """One request in the caller's own protocol on its way to Copilot and back: forwarded, repaired, counted.
+
+    `renames` is what refusals have taught so far, by model; shared by all relays of a gateway.
+    """
+
+    def __init__(
+        self,
+        client: CopilotClient,
+        catalogue: Catalogue,
+        counter: TokenCounter,
+        renames: dict[str, Mapping[str, str]],
+        codec: Codec,
+        body: JSON,
+        call: Call,
+    ) -> None:
+        self.codec = codec
+        self.call = call
+        self.model = ""
+        self._client = client
+        self._catalogue = catalogue
+        self._counter = counter
+        self._renames = renames
+        self._body = body
+        self._is_streamed = bool(body.get("stream"))
+        self._choice_count = body.get("n") or 1
+        self._tally = codec.Tally()
+        self._has_begun = False
+
+    def open(self, model: str) -> Waiting[Opened]:
+        """Sends the request for `model` and waits for the first bytes of the answer."""
+        self.model = model
+        answer, dropped = yield from self._post(model)
+        self._has_begun = True
+        try:
+            opened = yield from (self._streamed(answer) if self._is_streamed else self._whole(answer))
+        except BaseException:
+            answer.close()
+            raise
+        if dropped:
+            opened.headers["X-CopilotAPI-Warnings"] = ", ".join(f"dropped:{name}" for name in dropped)
+        return opened
+
+    def usage(self) -> Usage | None:
+        """Copilot's numbers, else an estimate, else None when no answer ever began."""
+        if self._tally.usage is None and self._has_begun:
+            self._tally.usage = self._estimate()
+        usage: Usage | None = self._tally.usage
+        return usage
+
+    def _post(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
+        """A refusal whose remedy is known is remembered for the model, and the request sent once more."""
+        try:
+            return (yield from self._send(model))
+        except UpstreamRefused as exc:
+            renames = self.codec.remedy(exc.upstream_code, exc.message) if exc.upstream_status == 400 else {}
+            if not renames or self._renames.get(model) == renames:
+                raise
+            self._renames[model] = renames
+            log.info("parameter_learnt", extra={"model": model, "renames": str(renames)})
+        return (yield from self._send(model))
+
+    def _send(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
+        renames = self._renames.get(model, {})
+        upstream_body, dropped = self.codec.for_upstream(self._body, model, renames)
+        traits = self.codec.traits(self._body)
+        headers = {"Content-Type": "application/json", "X-Initiator": traits.initiator}
+        headers["Accept"] = "text/event-stream" if self._is_streamed else "application/json"
+        if traits.has_images:
+            headers["Copilot-Vision-Request"] = "true"
+        payload = orjson.dumps(upstream_body)
+        request_id, hangup = self.call.request_id, self.call.hangup
+        answer = yield from self._client.post(self.codec.ENDPOINT, payload, headers, request_id, hangup)
+        return answer, dropped
+
+    def _streamed(self, answer: Answer) -> Waiting[Opened]:
+        content_type = answer.headers.get("Content-Type", "")
+        if not content_type.lower().startswith("text/event-stream"):
+            raise UpstreamFailed("Copilot did not answer with a stream.", code="upstream_bad_response")
+        wants_usage = bool((self._body.get("stream_options") or {}).get("include_usage"))
+        frames = self.codec.repair_stream(
+            iter(answer.read, b""),
+            self._tally,
+            choice_count=self._choice_count,
+            wants_usage=wants_usage,
+            estimate=self._estimate,
+        )
+        first = b""
+        for piece in frames:
+            if piece is None:
+                yield
+                continue
+            first = piece
+            break
+        return Opened(passed_headers(answer.headers), first, frames, answer.close)
+
+    def _whole(self, answer: Answer) -> Waiting[Opened]:
+        received = yield from answer.read_whole()
+        try:
+            parsed = orjson.loads(received)
+        except orjson.JSONDecodeError as exc:
+            raise UpstreamFailed("Copilot's answer is not JSON.", code="upstream_bad_response") from exc
+        repaired, usage = self.codec.repair_answer(
+            parsed,
+            choice_count=self._choice_count,
+            answer_id=f"chatcmpl-{uuid.uuid4().hex}",
+            created=int(time.time()),
+        )
+        headers = passed_headers(answer.headers)
+        headers["X-CopilotAPI-Usage"] = "upstream" if usage else "estimate"
+        self._tally.usage = usage or self._estimate(self.codec.answer_text(repaired))
+        if usage is None:
+            repaired = {**repaired, "usage": self.codec.encode_usage(self._tally.usage)}
+        unchanged = repaired is parsed
+        return Opened(headers, received if unchanged else orjson.dumps(repaired), iter(()), answer.close)
+
+    def _estimate(self, written: str | None = None) -> Usage:
+        """From the text itself, or from a stream's first frames scaled to its whole size."""
+        counter, tokenizer = self._counter, self._tokenizer()
+        input_tokens = counter.count(self.codec.decode_request(self._body), tokenizer)
+        if written is not None:
+            return Usage(input_tokens, counter.count_text(written, tokenizer), estimated=True)
+        sample = bytes(self._tally.sample)
+        output_tokens = counter.count_text(self.codec.written_text(sample), tokenizer) if sample else 0
+        scale = self._tally.relayed_bytes / len(sample) if sample else 0
+        return Usage(input_tokens, round(output_tokens * scale), estimated=True)
+
+    def _tokenizer(self) -> str:
+        model = self._catalogue.models().get(self.model)
+        return model.tokenizer if model else "o200k_base"

@@ -1,0 +1,82 @@
+"""Server-sent events as bytes: where frames end, what they carry, how they are written. Knows no protocol.
+
+The rules are those of the WHATWG event stream: lines end in LF, CR or CRLF, a blank line ends a frame.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from copilotapi.errors import UpstreamFailed
+
+MAX_FRAME_BYTES = 1_048_576
+HEARTBEAT = b": heartbeat\n\n"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_FRAME_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`data` is None for a frame of comments only. `raw` is the frame as it came, its blank line included."""
+
+    data: bytes | None
+    event: bytes = b""
+    raw: bytes = b""
+
+
+class FrameBuffer:
+    """Cuts a byte stream where frames end."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """All frames that are complete now, as they came; b"" when there is none. UpstreamFailed on one over 1 MiB."""
+        pending = self._rest + block if self._rest else block
+        end = _last_frame_end(pending, max(len(self._rest) - 3, 0))
+        self._rest = pending[end:]
+        if len(self._rest) > MAX_FRAME_BYTES:
+            raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
+        return pending[:end]
+
+    def rest(self) -> bytes:
+        """What came after the last complete frame."""
+        return self._rest
+
+
+def load(frames: bytes) -> list[Frame]:
+    """Every frame of a region that ends where a frame ends; a last one without its blank line counts."""
+    loaded, start = [], 0
+    for end in _FRAME_END.finditer(frames):
+        loaded.append(_frame(frames[start : end.end()]))
+        start = end.end()
+    if frames[start:].strip(b"\r\n"):
+        loaded.append(_frame(frames[start:]))
+    return loaded
+
+
+def dump(data: bytes, event: bytes = b"") -> bytes:
+    """One frame around a single line of data."""
+    return (b"event: " + event + b"\n" if event else b"") + b"data: " + data + b"\n\n"
+
+
+def _frame(raw: bytes) -> Frame:
+    fields = [line.partition(b":") for line in _LINE_END.split(raw)]
+    data = _values(fields, b"data")
+    event = _values(fields, b"event")
+    return Frame(b"\n".join(data) if data else None, event[-1] if event else b"", raw)
+
+
+def _values(fields: Iterable[tuple[bytes, bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value.removeprefix(b" ") for field, _, value in fields if field == name]
+
+
+def _last_frame_end(pending: bytes, start: int) -> int:
+    """Looks from `start` on, where the bytes before it are known to end no frame."""
+    if b"\r" not in pending:
+        found = pending.rfind(b"\n\n", start)
+        return found + 2 if found >= 0 else 0
+    # A CR at the very end may be the first half of a CRLF.
+    settled = pending.removesuffix(b"\r") if pending.endswith(b"\n\r") else pending
+    ends = ((pair, settled.rfind(pair, start)) for pair in (b"\n\n", b"\n\r\n", b"\r\r", b"\n\r"))
+    return max((found + len(pair) for pair, found in ends if found >= 0), default=0)

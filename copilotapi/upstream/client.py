@@ -1,0 +1,243 @@
+"""One call to Copilot: bearer, headers, a slot, the retries that are allowed, the status checked. Then the open answer.
+
+A call is a generator that yields None whenever it has waited a while, so that whoever drives it can keep its own
+caller's connection alive; its return value is the answer. Knows no protocol: bytes in, bytes out.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, TypeVar
+
+import orjson
+import requests
+from requests.adapters import BaseAdapter
+
+from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
+from copilotapi.upstream.credentials import CopilotToken, Credentials
+from copilotapi.upstream.headers import Identification
+from copilotapi.upstream.refusals import refusal
+from copilotapi.upstream.transport import AdapterExchange, Clocks, Exchange, Transport
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Waiting = Generator[None, None, T]
+
+# How long a call waits before it says so. Heartbeats are due every 10 s, the first after 20 (contract 3, 7.7).
+TICK_SECONDS = 10.0
+_SLOT_WAIT_SECONDS = 30.0
+_MAX_ERROR_BYTES = 65_536
+_MAX_ANSWER_BYTES = 32 * 1024 * 1024
+_RETRIED_STATUSES = (502, 503, 504)
+_RETRY_PAUSE_SECONDS = (0.25, 0.75)
+
+
+class Hangup:
+    """Tells a call that its caller is gone. `hang_up` may come from any thread, at any time, and never blocks."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._exchange: Exchange | None = None
+
+    def hang_up(self) -> None:
+        self.is_set = True
+        if (exchange := self._exchange) is not None:
+            exchange.abort()
+
+    def follow(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self.check(exchange)
+
+    def check(self, exchange: Exchange | None = None) -> None:
+        if self.is_set:
+            if exchange is not None:
+                exchange.close()
+            raise CallerGone
+
+
+class Answer:
+    """Copilot's answer, its status known to be 2xx. Whoever receives one closes it."""
+
+    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+        self.headers = response.headers
+        self._exchange = exchange
+
+    def read(self) -> bytes | None:
+        """The next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone."""
+        return self._exchange.read(TICK_SECONDS)
+
+    def read_whole(self) -> Waiting[bytes]:
+        """The whole body, at most 32 MiB of it."""
+        body = bytearray()
+        while (received := self.read()) != b"":
+            if received is None:
+                yield
+                continue
+            body += received
+            if len(body) > _MAX_ANSWER_BYTES:
+                raise UpstreamFailed("Copilot's answer is too long.", code="upstream_bad_response")
+        return bytes(body)
+
+    def close(self) -> None:
+        self._exchange.close()
+
+
+class CopilotClient:
+    """`session` carries the adapters; mount another one to test. `upstream_concurrency` calls wait for a head at once."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        identification: Identification,
+        session: requests.Session,
+        clocks: Clocks,
+        upstream_concurrency: int,
+        *,
+        on_retry: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self._credentials = credentials
+        self._identification = identification
+        self._session = session
+        self._clocks = clocks
+        self._slots = threading.Semaphore(upstream_concurrency)
+        self._on_retry = on_retry
+
+    def post(
+        self, path: str, body: bytes, headers: Mapping[str, str], request_id: str, hangup: Hangup
+    ) -> Waiting[Answer]:
+        """POSTs to the API host. Raises UpstreamRefused, UpstreamFailed, SignInFailed, CallerGone."""
+        try:
+            return (yield from self._with_fresh_token("POST", path, body, headers, request_id, hangup))
+        except UpstreamRefused as exc:
+            if exc.upstream_status not in _RETRIED_STATUSES:
+                raise
+            log.info("upstream_retry", extra={"request_id": request_id, "upstream_status": exc.upstream_status})
+        self._on_retry("status")
+        time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))
+        return (yield from self._with_fresh_token("POST", path, body, headers, request_id, hangup))
+
+    def list_models(self) -> list[dict[str, Any]]:
+        """The `data` of GET /models. ApiError when there is none to be had."""
+        answer = finish(self._with_fresh_token("GET", "/models", b"", {}, "catalogue", Hangup()))
+        try:
+            listed = orjson.loads(finish(answer.read_whole()))["data"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as exc:
+            raise UpstreamFailed("Copilot's model list could not be read.", code="upstream_bad_response") from exc
+        finally:
+            answer.close()
+        if not isinstance(listed, list):
+            raise UpstreamFailed("Copilot's model list could not be read.", code="upstream_bad_response")
+        return listed
+
+    def _with_fresh_token(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], request_id: str, hangup: Hangup
+    ) -> Waiting[Answer]:
+        """A 401 is about our token, never about the caller: another token, and once more."""
+        copilot_token = self._credentials.current()
+        call = (method, path, body, headers, request_id, hangup)
+        try:
+            return (yield from self._once(copilot_token, *call))
+        except UpstreamRefused as exc:
+            if exc.upstream_status != 401:
+                raise
+        self._on_retry("token")
+        copilot_token = self._credentials.replace(copilot_token)
+        try:
+            return (yield from self._once(copilot_token, *call))
+        except UpstreamRefused as exc:
+            if exc.upstream_status != 401:
+                raise
+            raise self._credentials.rejected_again() from exc
+
+    def _once(
+        self,
+        copilot_token: CopilotToken,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        request_id: str,
+        hangup: Hangup,
+    ) -> Waiting[Answer]:
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = copilot_token.api_url + path
+        request.headers = requests.structures.CaseInsensitiveDict(
+            {**self._identification.to_copilot(copilot_token.secret, request_id), **headers}
+        )
+        request.body = body
+        yield from self._slot(hangup)
+        try:
+            exchange = begin(self._session.get_adapter(request.url), request, self._clocks)
+            try:
+                hangup.follow(exchange)
+                while (response := exchange.wait_head(TICK_SECONDS)) is None:
+                    yield
+            except BaseException:
+                exchange.close()
+                raise
+        finally:
+            self._slots.release()
+        answer = Answer(response, exchange)
+        try:
+            yield from self._check(response, answer, copilot_token)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    def _slot(self, hangup: Hangup) -> Waiting[None]:
+        """Waits for one of the slots, at most 30 s: UPSTREAM_CONCURRENCY keeps us a quiet client (contract 3)."""
+        give_up = time.monotonic() + _SLOT_WAIT_SECONDS
+        while not self._slots.acquire(timeout=min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
+            hangup.check()
+            if time.monotonic() >= give_up:
+                message = "Too many calls to Copilot are waiting already. Try again in a moment."
+                raise ApiError(
+                    message, status=429, kind="rate_limit_error", code="gateway_queue_full", retry_after_seconds=5
+                )
+            yield
+        if hangup.is_set:
+            self._slots.release()
+            raise CallerGone
+
+    def _check(self, response: requests.Response, answer: Answer, copilot_token: CopilotToken) -> Waiting[None]:
+        status = response.status_code
+        if status != 200:
+            raise refusal(status, response.headers, (yield from _error_body(answer)), (copilot_token.secret,))
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            message = "Copilot's answer is compressed although that was not asked for."
+            raise UpstreamFailed(message, code="upstream_bad_response")
+
+
+def begin(adapter: BaseAdapter, request: requests.PreparedRequest, clocks: Clocks) -> Exchange:
+    if isinstance(adapter, Transport):
+        return adapter.begin(request, clocks)
+    return AdapterExchange(adapter, request, clocks)
+
+
+def finish(waiting: Waiting[T]) -> T:
+    """Drives a call to its end for a caller who has no connection to keep alive."""
+    while True:
+        try:
+            next(waiting)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def _error_body(answer: Answer) -> Waiting[bytes]:
+    """As much of an error's text as came: that it was cut is less than the error itself."""
+    body = bytearray()
+    try:
+        while (received := answer.read()) != b"" and len(body) < _MAX_ERROR_BYTES:
+            if received is None:
+                yield
+                continue
+            body += received
+    except UpstreamFailed:
+        pass
+    return bytes(body[:_MAX_ERROR_BYTES])

@@ -1,0 +1,203 @@
+"""Sockets to the upstream hosts: opened within a deadline, through a proxy where one is set, TLS verified, reused.
+
+Knows nothing of HTTP beyond the CONNECT line a proxy wants.
+"""
+
+import base64
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from copilotapi.errors import UpstreamFailed
+
+# Idle sockets are dropped before the far end is likely to: load balancers commonly close after 60 s of silence.
+_MAX_IDLE_SECONDS = 50.0
+_MAX_IDLE_SOCKETS = 64
+_MAX_PROXY_HEAD_BYTES = 16_384
+
+
+class Origin(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+
+
+def origin_of(url: str) -> Origin:
+    parts = urlsplit(url)
+    return Origin(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+
+@dataclass(frozen=True)
+class Network:
+    """How to reach the outside: `https_proxy` as a URL, `no_proxy` as host suffixes, `ca_bundle` as a file of PEM roots."""
+
+    https_proxy: str | None = None
+    no_proxy: tuple[str, ...] = ()
+    ca_bundle: str | None = None
+
+    def proxy_for(self, origin: Origin) -> str | None:
+        if origin.scheme != "https" or self._bypasses(origin.host):
+            return None
+        return self.https_proxy
+
+    def _bypasses(self, host: str) -> bool:
+        suffixes = (entry.strip().lower().lstrip(".").split(":")[0] for entry in self.no_proxy)
+        return any(suffix == "*" or host == suffix or host.endswith("." + suffix) for suffix in suffixes if suffix)
+
+
+@dataclass(slots=True)
+class Connection:
+    """An open socket to one origin. `reused` is true from its second request on."""
+
+    origin: Origin
+    sock: socket.socket
+    reused: bool = False
+    idle_since: float = 0.0
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def is_alive(self) -> bool:
+        """False when the far end closed it, or sent bytes that nobody asked for."""
+        try:
+            self.sock.settimeout(0)
+            self.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def shutdown(self) -> None:
+        """Ends both directions at once, so that whoever waits on this socket wakes. Any thread may call it."""
+        try:
+            if isinstance(self.sock, ssl.SSLSocket):
+                # SSLSocket.shutdown() drops the TLS state under the reader's feet; the descriptor underneath does not.
+                with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:
+                    plain.shutdown(socket.SHUT_RDWR)
+            else:
+                self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed or reset already: what was wanted
+
+
+@dataclass
+class ConnectionPool:
+    """Idle sockets by origin. `open` raises UpstreamFailed with nothing received; it never waits past its seconds."""
+
+    network: Network
+    clock: Callable[[], float] = time.monotonic
+    _idle: dict[Origin, list[Connection]] = field(default_factory=dict)
+    _pid: int = field(default_factory=os.getpid)
+    _context: ssl.SSLContext | None = None
+
+    def take_idle(self, origin: Origin) -> Connection | None:
+        self._forget_after_fork()
+        idle = self._idle.get(origin, [])
+        while idle:
+            connection = idle.pop()
+            if self.clock() - connection.idle_since < _MAX_IDLE_SECONDS and connection.is_alive():
+                connection.reused = True
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        idle = self._idle.setdefault(connection.origin, [])
+        if len(idle) >= _MAX_IDLE_SOCKETS:
+            connection.close()
+            return
+        connection.idle_since = self.clock()
+        idle.append(connection)
+
+    def open(self, origin: Origin, timeout_seconds: float) -> Connection:
+        deadline = self.clock() + timeout_seconds
+        proxy = self.network.proxy_for(origin)
+        try:
+            sock = self._dial(origin_of(proxy) if proxy else origin, deadline)
+            try:
+                if proxy:
+                    _connect_through(sock, proxy, origin)
+                if origin.scheme == "https":
+                    sock.settimeout(self._left(deadline))
+                    sock = self._tls().wrap_socket(sock, server_hostname=origin.host)
+            except BaseException:
+                sock.close()
+                raise
+        except TimeoutError as exc:
+            message = f"Connecting to {origin.host} took longer than {timeout_seconds:g} s."
+            raise UpstreamFailed(message, status=504, code="upstream_timeout", nothing_received=True) from exc
+        except ssl.SSLCertVerificationError as exc:
+            message = f"The TLS certificate of {origin.host} was not accepted: {exc.verify_message}."
+            raise UpstreamFailed(message, code="upstream_tls_failed", nothing_received=True) from exc
+        except (OSError, UnicodeError) as exc:
+            message = f"Could not connect to {origin.host}: {getattr(exc, 'strerror', None) or type(exc).__name__}."
+            raise UpstreamFailed(message, code="upstream_unreachable", nothing_received=True) from exc
+        return Connection(origin, sock)
+
+    def close(self) -> None:
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+
+    def _dial(self, origin: Origin, deadline: float) -> socket.socket:
+        failure: OSError = ConnectionError("the name has no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(self._left(deadline))
+                sock.connect(address)
+            except OSError as exc:
+                sock.close()
+                failure = exc
+            else:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                return sock
+        raise failure
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - self.clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context(cafile=self.network.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+    def _forget_after_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self.close()
+
+
+def _connect_through(sock: socket.socket, proxy: str, origin: Origin) -> None:
+    """The CONNECT exchange of RFC 9110 9.3.6; ConnectionError when the proxy refuses."""
+    parts = urlsplit(proxy)
+    target = f"{origin.host}:{origin.port}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    if parts.username:
+        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        lines.append("Proxy-Authorization: Basic " + base64.b64encode(account.encode()).decode())
+    sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        received = sock.recv(1)
+        if not received or len(head) > _MAX_PROXY_HEAD_BYTES:
+            raise ConnectionError("the proxy closed the connection")
+        head += received
+    status = head.split(b" ", 2)[1:2]
+    if not (status and status[0].startswith(b"2")):
+        raise ConnectionError(0, f"the proxy answered {status[0].decode('latin-1') if status else 'nonsense'}")

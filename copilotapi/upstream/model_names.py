@@ -1,0 +1,55 @@
+"""Which model a name means. Pure: a name and the ids the account has, in; an id of those, or None, out."""
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+_MAX_ALIAS_STEPS = 16
+_DATE_SUFFIX = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
+_WINDOW_SUFFIX = re.compile(r"\[\d+m\]$", re.IGNORECASE)
+# claude-3-5-sonnet and claude-sonnet-4-5: Anthropic writes versions with dashes, Copilot with dots (copilot-wire 4.4).
+_DASHED_VERSION = re.compile(r"(?<=-)(\d{1,2})-(\d{1,2})(?=-|$)")
+_CLAUDE_FAMILY = re.compile(r"^(?:claude-)?(opus|sonnet|haiku)$", re.IGNORECASE)
+
+
+def resolve(name: str, aliases: Mapping[str, str], ids: Collection[str]) -> str | None:
+    """The id that `name` means: itself, an alias, or the same model written another way. None when there is none."""
+    for _ in range(_MAX_ALIAS_STEPS):
+        if name not in aliases:
+            break
+        name = aliases[name]
+    by_lower = {model_id.lower(): model_id for model_id in ids}
+    for spelling in _spellings(name):
+        if (model_id := by_lower.get(spelling.lower())) is not None:
+            return model_id
+    return _newest_of_family(name, ids)
+
+
+def near_matches(name: str, ids: Collection[str]) -> list[str]:
+    """Up to three ids that look like `name`, best first."""
+    return difflib.get_close_matches(name.lower(), sorted(ids), n=3, cutoff=0.4)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    plain = _WINDOW_SUFFIX.sub("", name).removeprefix("anthropic/").removeprefix("openai/")
+    undated = _DATE_SUFFIX.sub("", plain)
+    for spelling in (plain, undated):
+        yield spelling
+        yield _DASHED_VERSION.sub(r"\1.\2", spelling)
+    # claude-3.5-sonnet and claude-sonnet-3.5 are one model in two fashions of naming.
+    dotted = _DASHED_VERSION.sub(r"\1.\2", undated)
+    if swapped := re.fullmatch(r"claude-([\d.]+)-([a-z]+)", dotted):
+        yield f"claude-{swapped[2]}-{swapped[1]}"
+    if swapped := re.fullmatch(r"claude-([a-z]+)-([\d.]+)", dotted):
+        yield f"claude-{swapped[2]}-{swapped[1]}"
+
+
+def _newest_of_family(name: str, ids: Collection[str]) -> str | None:
+    """`opus`, `sonnet`, `haiku`: the highest plain version the account has."""
+    family = _CLAUDE_FAMILY.match(name)
+    if family is None:
+        return None
+    plain = re.compile(rf"claude-{family[1].lower()}-(\d+(?:\.\d+)?)")
+    versions = [(float(match[1]), model_id) for model_id in ids if (match := plain.fullmatch(model_id))]
+    return max(versions)[1] if versions else None

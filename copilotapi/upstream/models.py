@@ -1,0 +1,173 @@
+"""The account's models as Copilot lists them: fetched rarely, kept when a fetch fails, shared by all workers."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from copilotapi.errors import ApiError
+from copilotapi.store import Store
+from copilotapi.upstream.model_names import near_matches, resolve
+
+log = logging.getLogger(__name__)
+
+# VS Code asks at most every 10 minutes (copilot-wire 4.4).
+_FRESH_SECONDS = 600.0
+_STALE_SECONDS = 1800.0
+_RETRY_SECONDS = 30.0
+_WAIT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """`kind` is chat, embeddings or completion. `wire` is Copilot's own object, duplicates merged."""
+
+    id: str
+    kind: str
+    vendor: str
+    endpoints: tuple[str, ...]
+    tokenizer: str
+    wire: Mapping[str, Any] = field(repr=False)
+
+
+class Catalogue:
+    """`fetch` returns the `data` of GET /models and raises ApiError. `store_key` is where workers share it."""
+
+    def __init__(
+        self,
+        fetch: Callable[[], list[dict[str, Any]]],
+        store: Store,
+        store_key: Callable[[], str],
+        aliases: Mapping[str, str],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._store = store
+        self._store_key = store_key
+        self._aliases = aliases
+        self._clock = clock
+        self._models: dict[str, Model] = {}
+        self._fetched = float("-inf")
+        self._failed = float("-inf")
+        self._failure: ApiError | None = None
+        self._flight = threading.Lock()
+
+    def listed(self) -> dict[str, Model]:
+        """As `models`, but raises what went wrong instead of an empty answer."""
+        models = self.models()
+        if not models and self._failure is not None:
+            raise self._failure
+        return models
+
+    def models(self) -> dict[str, Model]:
+        """By id, in Copilot's order; empty when none could ever be fetched. Waits only while there is nothing to serve."""
+        now = self._clock()
+        if now - self._fetched >= _FRESH_SECONDS and now - self._failed >= _RETRY_SECONDS:
+            self._refresh(wait=not self._models)
+        return self._models
+
+    def known_ids(self) -> Container[str]:
+        """What was fetched so far: never waits, never asks."""
+        return self._models
+
+    def find(self, name: str) -> Model | None:
+        """The model a caller means by `name`. 404 naming near matches; None while there is no catalogue to know by."""
+        models = self.models()
+        if not models:
+            return None
+        model_id = resolve(name, self._aliases, models)
+        if model_id is None:
+            raise unknown_model(name, models)
+        return models[model_id]
+
+    def default(self) -> str | None:
+        """The chat model Copilot itself takes when none is chosen."""
+        chosen = (model for model in self.models().values() if model.wire.get("is_chat_default") is True)
+        return next((model.id for model in chosen), None)
+
+    def alias(self, name: str) -> str:
+        return self._aliases.get(name, name)
+
+    def refresh_if_due(self) -> None:
+        """The scheduled fetch; a failure is logged and retried later."""
+        self.models()
+
+    @property
+    def stale_seconds(self) -> float | None:
+        """Age of a catalogue that could not be renewed for long; None while all is well or nothing was asked yet."""
+        age_seconds = self._clock() - self._fetched
+        return age_seconds if self._models and age_seconds > _STALE_SECONDS else None
+
+    def _refresh(self, wait: bool) -> None:
+        if not self._flight.acquire(blocking=wait, timeout=_WAIT_SECONDS if wait else -1):
+            return
+        try:
+            if self._clock() - self._fetched < _FRESH_SECONDS:
+                return
+            listed = self._shared() or self._fetch_and_share()
+            self._models = merged(listed)
+            self._fetched = self._clock()
+        except ApiError as exc:
+            self._failed, self._failure = self._clock(), exc
+            log.warning("catalogue_refresh_failed", extra={"code": exc.code, "reason": exc.message})
+        finally:
+            self._flight.release()
+
+    def _shared(self) -> list[dict[str, Any]] | None:
+        shared = self._store.get(self._store_key())
+        if shared is None:
+            return None
+        try:
+            listed = orjson.loads(shared)
+        except orjson.JSONDecodeError:
+            return None
+        return listed if isinstance(listed, list) else None
+
+    def _fetch_and_share(self) -> list[dict[str, Any]]:
+        listed = self._fetch()
+        self._store.set(self._store_key(), orjson.dumps(listed), _FRESH_SECONDS)
+        return listed
+
+
+def merged(listed: list[dict[str, Any]]) -> dict[str, Model]:
+    """One Model per id: Copilot lists some ids twice (copilot-wire 4.4); the first entry's fields win."""
+    by_id: dict[str, dict[str, Any]] = {}
+    for wire in listed:
+        if isinstance(wire, dict) and isinstance(wire.get("id"), str) and wire["id"]:
+            by_id[wire["id"]] = {**wire, **by_id.get(wire["id"], {})}
+    return {model_id: _model(wire) for model_id, wire in by_id.items()}
+
+
+def unknown_model(name: str, ids: Mapping[str, Model]) -> ApiError:
+    near = near_matches(name, ids)
+    hint = f" Did you mean {', '.join(near)}?" if near else " GET /v1/models lists the models of this account."
+    return ApiError(
+        f"The model {name[:100]!r} does not exist or this account may not use it.{hint}",
+        status=404,
+        kind="invalid_request_error",
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _model(wire: dict[str, Any]) -> Model:
+    capabilities = wire.get("capabilities")
+    capabilities = capabilities if isinstance(capabilities, dict) else {}
+    endpoints = wire.get("supported_endpoints")
+    kind = str(capabilities.get("type", "chat"))
+    if not isinstance(endpoints, list):
+        # Absent means chat completions only (copilot-wire 4.4).
+        endpoints = ["/chat/completions"] if kind == "chat" else []
+    return Model(
+        id=wire["id"],
+        kind=kind,
+        vendor=str(wire.get("vendor", "")),
+        endpoints=tuple(str(endpoint) for endpoint in endpoints),
+        tokenizer=str(capabilities.get("tokenizer", "o200k_base")),
+        wire=wire,
+    )

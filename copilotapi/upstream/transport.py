@@ -1,0 +1,398 @@
+"""One HTTP/1.1 exchange on a pooled socket, behind requests' adapter interface.
+
+Why not HTTPAdapter: a wait on it cannot be given up for a moment (to send a heartbeat) nor ended by another greenlet,
+and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httptools
+import requests
+import urllib3.exceptions
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+
+from copilotapi.errors import CallerGone, UpstreamFailed
+from copilotapi.upstream.connections import Connection, ConnectionPool, Network, origin_of
+
+_MAX_HEAD_BYTES = 65_536
+_MAX_INTERIM_ANSWERS = 10
+_READ_BYTES = 65_536
+_FOREVER_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Four separate limits in seconds: to connect, until the response head, between reads of the body, for all of it."""
+
+    connect_seconds: float = 5.0
+    first_byte_seconds: float = 300.0
+    idle_seconds: float = 90.0
+    total_seconds: float = 1800.0
+
+
+class Exchange(Protocol):
+    """A request under way and its answer.
+
+    `wait_head` and `read` return None when `tick_seconds` passed with nothing to report: call again. Both raise
+    UpstreamFailed when there is no complete answer, CallerGone after `abort`. Whoever began an exchange closes it.
+    """
+
+    def wait_head(self, tick_seconds: float) -> requests.Response | None: ...
+    def read(self, tick_seconds: float) -> bytes | None:
+        """The next bytes of the body as they came; b"" at its end."""
+
+    def abort(self) -> None:
+        """Ends the exchange at once, from any thread, without blocking."""
+
+    def close(self) -> None: ...
+
+
+class Transport(BaseAdapter):
+    """requests' seam. `begin` is the way the gateway goes; `send` makes `Session.send` work on the same sockets."""
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        clocks: Clocks | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.clocks = clocks or Clocks()
+        self._clock = clock
+        self._pool = ConnectionPool(network or Network(), clock)
+
+    def begin(self, request: requests.PreparedRequest, clocks: Clocks | None = None) -> "SocketExchange":
+        """Sends the request. UpstreamFailed when no connection could be made."""
+        return SocketExchange(self._pool, request, clocks or self.clocks, self._clock)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: float | tuple[float, float] | tuple[float, None] | None = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """TLS, proxy and CA come from the Network given at construction; `verify`, `cert` and `proxies` are not read."""
+        exchange = self.begin(request, self._with_timeout(timeout))
+        try:
+            response = None
+            while response is None:
+                response = exchange.wait_head(_FOREVER_SECONDS)
+        except BaseException:
+            exchange.close()
+            raise
+        if not stream:
+            _ = response.content
+        return response
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _with_timeout(self, timeout: float | tuple[float | None, float | None] | None) -> Clocks:
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        clocks = self.clocks
+        if connect is not None:
+            clocks = replace(clocks, connect_seconds=connect)
+        if read is not None:
+            clocks = replace(clocks, first_byte_seconds=read, idle_seconds=read)
+        return clocks
+
+
+class SocketExchange:
+    """See Exchange. Also serves as `Response.raw`: `read1`, `stream`, `close`, `release_conn`."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        request: requests.PreparedRequest,
+        clocks: Clocks,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._request = request
+        self._clocks = clocks
+        self._clock = clock
+        self._total_deadline = clock() + clocks.total_seconds
+        self._origin = origin_of(request.url or "")
+        self._message = _request_bytes(request)
+        self._aborted = False
+        self._connection: Connection | None = None
+        self._send(pool.take_idle(self._origin))
+
+    def wait_head(self, tick_seconds: float) -> requests.Response | None:
+        while not self._answer.head_complete:
+            received = self._receive(tick_seconds)
+            if received is None:
+                return None
+            if not received:
+                if self._may_send_again():
+                    self._send(None)
+                    continue
+                raise self._cut()
+            self._answer.feed(received)
+        self._deadline = self._clock() + self._clocks.idle_seconds
+        return self._response()
+
+    def read(self, tick_seconds: float) -> bytes | None:
+        answer = self._answer
+        while True:
+            if answer.body:
+                return answer.take_body()
+            if answer.complete:
+                self._finish()
+                return b""
+            received = self._receive(tick_seconds)
+            if received is None:
+                return None
+            if not received:
+                if not answer.ends_with_the_connection:
+                    raise self._cut()
+                answer.complete = True
+                continue
+            self._deadline = self._clock() + self._clocks.idle_seconds
+            answer.feed(received)
+
+    def abort(self) -> None:
+        self._aborted = True
+        if self._connection is not None:
+            self._connection.shutdown()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def read1(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        received = self.read(_FOREVER_SECONDS)
+        while received is None:
+            received = self.read(_FOREVER_SECONDS)
+        return received
+
+    def stream(self, amt: int = _READ_BYTES, decode_content: bool | None = None) -> Iterator[bytes]:
+        while received := self.read1():
+            yield received
+
+    def release_conn(self) -> None:
+        self.close()
+
+    def _send(self, connection: Connection | None) -> None:
+        self.close()
+        while True:
+            self._connection = connection or self._pool.open(self._origin, self._clocks.connect_seconds)
+            if self._aborted:
+                raise CallerGone
+            self._answer = _Answer(self._request.method or "GET")
+            self._deadline = self._clock() + self._clocks.first_byte_seconds
+            try:
+                self._connection.sock.settimeout(self._left())
+                self._connection.sock.sendall(self._message)
+            except TimeoutError as exc:
+                raise self._timed_out("it did not take the request") from exc
+            except OSError:
+                # A far end that refuses early (413) answers and closes while we still write: its answer is read next.
+                if self._connection.reused:
+                    self._connection.close()
+                    connection = None
+                    continue
+            return
+
+    def _may_send_again(self) -> bool:
+        """Only a kept-alive connection that died before any byte: the far end closed it while we were writing."""
+        return (
+            self._connection is not None
+            and self._connection.reused
+            and not self._answer.bytes_received
+            and not self._aborted
+        )
+
+    def _receive(self, tick_seconds: float) -> bytes | None:
+        if self._connection is None:
+            raise self._cut()
+        sock = self._connection.sock
+        try:
+            sock.settimeout(min(tick_seconds, self._left()))
+            return sock.recv(_READ_BYTES)
+        except TimeoutError as exc:
+            if self._aborted:
+                raise CallerGone from exc
+            if self._clock() < min(self._deadline, self._total_deadline):
+                return None
+            raise self._timed_out(self._silence()) from exc
+        except OSError as exc:
+            if self._may_send_again():
+                return b""
+            raise self._cut() from exc
+
+    def _left(self) -> float:
+        left = min(self._deadline, self._total_deadline) - self._clock()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _silence(self) -> str:
+        if self._clock() >= self._total_deadline:
+            return f"the answer was not complete after {self._clocks.total_seconds:g} s"
+        if not self._answer.head_complete:
+            return f"no answer began within {self._clocks.first_byte_seconds:g} s"
+        return f"the answer stopped for {self._clocks.idle_seconds:g} s"
+
+    def _timed_out(self, what: str) -> UpstreamFailed:
+        self.close()
+        message = f"Copilot did not answer in time: {what}."
+        return UpstreamFailed(message, status=504, code="upstream_timeout", nothing_received=self._nothing_received)
+
+    def _cut(self) -> UpstreamFailed | CallerGone:
+        self.close()
+        if self._aborted:
+            return CallerGone()
+        message = "Copilot closed the connection before its answer was complete."
+        return UpstreamFailed(message, code="upstream_disconnected", nothing_received=self._nothing_received)
+
+    @property
+    def _nothing_received(self) -> bool:
+        return not self._answer.bytes_received
+
+    def _finish(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._answer.keeps_alive and not self._aborted:
+            self._pool.give_back(connection)
+        else:
+            connection.close()
+
+    def _response(self) -> requests.Response:
+        response = requests.Response()
+        response.status_code = self._answer.status
+        response.headers = CaseInsensitiveDict(self._answer.headers)
+        response.url = self._request.url or ""
+        response.request = self._request
+        response.raw = self
+        return response
+
+
+class _Answer:
+    """One response as llhttp reads it. UpstreamFailed on framing that two readers could understand differently."""
+
+    def __init__(self, method: str) -> None:
+        self.status = 0
+        self.headers: list[tuple[str, str]] = []
+        self.body: list[bytes] = []
+        self.head_complete = False
+        self.complete = False
+        self.keeps_alive = False
+        self.bytes_received = 0
+        self._without_body = method == "HEAD"
+        self._interim_answers = 0
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, received: bytes) -> None:
+        if not self.head_complete and self.bytes_received > _MAX_HEAD_BYTES:
+            raise _bad_answer("its head is too long")
+        self.bytes_received += len(received)
+        try:
+            self._parser.feed_data(received)
+        except httptools.HttpParserUpgrade as exc:
+            raise _bad_answer("it switched protocols") from exc
+        except httptools.HttpParserError as exc:
+            self.keeps_alive = False
+            if not self.complete:
+                raise _bad_answer("its framing is broken") from exc
+
+    def take_body(self) -> bytes:
+        taken = self.body[0] if len(self.body) == 1 else b"".join(self.body)
+        self.body = []
+        return taken
+
+    @property
+    def ends_with_the_connection(self) -> bool:
+        """Neither a length nor chunks (RFC 9112 6.3, rule 8): the end of the connection is the end of the body."""
+        if not self.head_complete:
+            return False
+        names = {name.lower() for name, _ in self.headers}
+        return "content-length" not in names and "transfer-encoding" not in names
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.head_complete:
+            self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status >= 200:
+            self.head_complete = True
+            self.keeps_alive = self._parser.should_keep_alive()
+            self.complete = self._without_body
+
+    def on_body(self, data: bytes) -> None:
+        if not self.complete:
+            self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.head_complete:
+            self.complete = True
+            return
+        self._interim_answers += 1
+        self.headers = []
+        if self._interim_answers > _MAX_INTERIM_ANSWERS:
+            raise _bad_answer("it never came to a final answer")
+
+
+class AdapterExchange:
+    """The same over any other requests adapter, for tests and for callers who mount their own. Cannot tick or abort."""
+
+    def __init__(self, adapter: BaseAdapter, request: requests.PreparedRequest, clocks: Clocks) -> None:
+        try:
+            self._response = adapter.send(
+                request, stream=True, timeout=(clocks.connect_seconds, clocks.first_byte_seconds)
+            )
+        except requests.Timeout as exc:
+            message = "Copilot did not answer in time."
+            raise UpstreamFailed(message, status=504, code="upstream_timeout", nothing_received=True) from exc
+        except requests.RequestException as exc:
+            message = "Copilot could not be reached."
+            raise UpstreamFailed(message, code="upstream_unreachable", nothing_received=True) from exc
+
+    def wait_head(self, tick_seconds: float) -> requests.Response | None:
+        return self._response
+
+    def read(self, tick_seconds: float) -> bytes | None:
+        try:
+            received: bytes = self._response.raw.read1(_READ_BYTES)
+        except (OSError, urllib3.exceptions.HTTPError) as exc:
+            message = "Copilot closed the connection before its answer was complete."
+            raise UpstreamFailed(message, code="upstream_disconnected") from exc
+        return received
+
+    def abort(self) -> None:
+        """A foreign adapter offers no way in; its own timeouts bound the wait."""
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _bad_answer(why: str) -> UpstreamFailed:
+    return UpstreamFailed(f"Copilot's answer could not be read: {why}.", code="upstream_bad_response")
+
+
+def _request_bytes(request: requests.PreparedRequest) -> bytes:
+    """The request as it goes out, head and body in one piece. ValueError on a line break inside a header."""
+    parts = urlsplit(request.url or "")
+    body: Any = request.body or b""
+    payload = body.encode() if isinstance(body, str) else body
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
+    for name, value in request.headers.items():
+        if "\r" in value or "\n" in value:
+            raise ValueError(f"line break in header {name}")
+        lines.append(f"{name}: {value}")
+    if "Content-Length" not in request.headers and (payload or request.method == "POST"):
+        lines.append(f"Content-Length: {len(payload)}")
+    head: bytes = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head + payload

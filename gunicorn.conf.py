@@ -1,0 +1,72 @@
+"""gunicorn's own knobs, and the life of the background work in its workers."""
+
+# The first statement: whatever imports ssl or urllib3 before it makes every https call in a worker a RecursionError.
+from gevent import monkey
+
+monkey.patch_all()
+
+import atexit  # noqa: E402
+import gc  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+
+# prometheus_client decides at its import whether workers share their numbers through files.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="copilotapi-metrics-")
+    _master = os.getpid()
+    _folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+    atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_folder, ignore_errors=True))
+
+from prometheus_client import multiprocess  # noqa: E402
+
+from copilotapi.settings import Settings, SettingsError  # noqa: E402
+
+try:
+    _settings = Settings.from_env()
+except SettingsError as exc:
+    print(*(f"copilotapi: {problem}" for problem in exc.problems), sep="\n", file=sys.stderr)
+    sys.exit(os.EX_CONFIG)
+
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = f"{_host}:{_settings.port}"
+workers = _settings.web_concurrency
+worker_class = "gevent"
+worker_connections = _settings.worker_connections
+# Vocabularies are loaded once, before the fork: about 100 MB a worker saved.
+preload_app = True
+# A liveness limit of the worker's loop, not of a request.
+timeout = 60
+graceful_timeout = 120
+# Longer than nginx keeps its idle connections to us (60 s), so that it is never nginx that meets a closed one.
+keepalive = 75
+# Recycling cuts streams; the absence of leaks is tested instead.
+max_requests = 0
+control_socket_disable = True
+# Only TRUSTED_PROXY_COUNT says whose X-Forwarded-* are believed.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level.lower()
+
+
+def when_ready(server):
+    gc.collect()
+    gc.freeze()
+
+
+def post_worker_init(worker):
+    # With the defaults, collections of 10,000 open streams add hundreds of milliseconds to the slowest chunks.
+    gc.set_threshold(50_000, 50, 100)
+    worker.wsgi.extensions["copilotapi.refresher"].start()
+
+
+def worker_exit(server, worker):
+    if worker.wsgi is not None:
+        worker.wsgi.extensions["copilotapi.refresher"].stop()
+
+
+def child_exit(server, worker):
+    multiprocess.mark_process_dead(worker.pid)
