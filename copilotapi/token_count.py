@@ -166,9 +166,9 @@ class TokenCounter:
         if len(units) > _REMEMBERED:
             # More than is remembered would push itself out before it comes again.
             return [count.token_count for count in self._encode(encoding, units)]
-        return self._count_new(encoding, units)
+        return self._recall_or_encode(encoding, units)
 
-    def _count_new(self, encoding: Encoding, units: Sequence[_Unit]) -> list[int]:
+    def _recall_or_encode(self, encoding: Encoding, units: Sequence[_Unit]) -> list[int]:
         digests = [unit.digest(encoding.name) for unit in units]
         known = [self._recent.get(digest) for digest in digests]
         unknown = [unit for unit, count in zip(units, known, strict=True) if count is None]

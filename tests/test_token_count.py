@@ -443,6 +443,14 @@ def test_a_hundred_thousand_tiny_messages_take_few_calls() -> None:
     assert len(letters.texts) < 25_000
 
 
+@needs_vocabularies
+def test_tiny_strings_beyond_the_budget_are_counted_high_rather_than_low() -> None:
+    letters = ["a", "b"] * 60_000
+    alone = TokenCounter(opened()).count(asking(response_format={}))
+    counted = TokenCounter(opened()).count(asking(response_format={"enum": letters})) - alone
+    assert 120_000 <= counted <= 250_000
+
+
 def counting_calls() -> tuple[list[None], Callable[[Callable[[], T]], T]]:
     calls: list[None] = []
 

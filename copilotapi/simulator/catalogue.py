@@ -67,7 +67,10 @@ class Model:
             listed["billing"]["restricted_to"] = list(self.restricted_to)
         if self.needs_terms:
             state = "enabled" if terms_accepted else "unconfigured"
-            listed["policy"] = {"state": state, "terms": f"Enable access to {self.id}. [Learn more](https://gh.io/terms)."}
+            listed["policy"] = {
+                "state": state,
+                "terms": f"Enable access to {self.id}. [Learn more](https://gh.io/terms).",
+            }
         return listed
 
     def _capabilities(self) -> JSON:
@@ -117,16 +120,22 @@ class Model:
 
 def _openai(model_id: str, *endpoints: str, **more: Any) -> Model:
     both = (*endpoints, _SOCKET) if RESPONSES in endpoints else endpoints
-    return Model(model_id, "OpenAI", both, 272_000, 128_000, **({"efforts": _EFFORTS, "images": 1} | more))
+    listed: JSON = {"efforts": _EFFORTS, "images": 1}
+    return Model(model_id, "OpenAI", both, 272_000, 128_000, **(listed | more))
 
 
 def _azure(model_id: str, prompt_tokens: int, output_tokens: int, **more: Any) -> Model:
-    listed = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "multiplier": 0.0}
+    listed: JSON = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "multiplier": 0.0}
     return Model(model_id, "Azure OpenAI", **(listed | more))
 
 
 def _claude(model_id: str, prompt_tokens: int | None, output_tokens: int | None, **more: Any) -> Model:
-    listed = {"endpoints": (CHAT, MESSAGES), "prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "images": 5}
+    listed: JSON = {
+        "endpoints": (CHAT, MESSAGES),
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+        "images": 5,
+    }
     return Model(model_id, "Anthropic", **(listed | more))
 
 
@@ -135,7 +144,7 @@ def _google(model_id: str, prompt_tokens: int, **more: Any) -> Model:
 
 
 def _embeddings(model_id: str, max_inputs: int | None = 512) -> Model:
-    listed = {"kind": "embeddings", "max_inputs": max_inputs, "in_picker": False, "multiplier": 0.0}
+    listed: JSON = {"kind": "embeddings", "max_inputs": max_inputs, "in_picker": False, "multiplier": 0.0}
     return Model(model_id, "Azure OpenAI", **listed)
 
 
@@ -169,7 +178,9 @@ LISTED: tuple[Model, ...] = (
     _claude("claude-opus-4.5", 168_000, 32_000, multiplier=3.0),
     _claude("claude-opus-4.6", 168_000, 32_000, multiplier=3.0, efforts=_EFFORTS, images=1),
     _claude("claude-opus-4.6-1m", 936_000, 64_000, multiplier=6.0, efforts=_EFFORTS, restricted_to=("enterprise",)),
-    _claude("claude-opus-4.7", 936_000, 64_000, multiplier=3.0, efforts=(*_MORE_EFFORTS, "max"), adaptive_thinking=True),
+    _claude(
+        "claude-opus-4.7", 936_000, 64_000, multiplier=3.0, efforts=(*_MORE_EFFORTS, "max"), adaptive_thinking=True
+    ),
     _claude("claude-haiku-4.5", 136_000, 64_000, multiplier=0.33),
     _google("gemini-2.5-pro", 128_000),
     _google("gemini-3-flash-preview", 128_000, multiplier=0.33, efforts=_EFFORTS),
@@ -188,6 +199,11 @@ ENGINES = ("gpt-41-copilot", "gpt-4o-copilot", "copilot-codex")
 
 # The proxy's own list has another shape (copilot-wire 9.2).
 PROXY_MODELS = (
-    {"name": "copilot-nes-oct", "provider": "azure", "serviceType": "NESChat", "capabilities": {"promptStrategy": "nes"}},
+    {
+        "name": "copilot-nes-oct",
+        "provider": "azure",
+        "serviceType": "NESChat",
+        "capabilities": {"promptStrategy": "nes"},
+    },
     {"name": "instant-apply", "provider": "azure", "serviceType": "InstantApplyChat", "capabilities": {}},
 )

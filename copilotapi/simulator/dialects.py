@@ -18,13 +18,14 @@ def whole(reply: Reply, model: Model) -> JSON:
         case "claude":
             return _identity(model) | {"choices": _split_choices(reply), "usage": _short_usage(reply)}
         case "gemini":
-            message = {"role": "assistant", "content": reply.text or None} | _thinking(reply)
-            message |= {"tool_calls": _tool_calls(reply)} if reply.calls else {}
-            choices = [{"finish_reason": reply.finish, "message": message}]
+            choices = [{"finish_reason": reply.finish, "message": _message(reply) | _thinking(reply)}]
             return _identity(model) | {"choices": choices, "usage": _short_usage(reply)}
-    message = {"role": "assistant", "content": reply.text or None, "refusal": None}
-    message |= {"tool_calls": _tool_calls(reply)} if reply.calls else {}
-    choice = {"index": 0, "message": message, "finish_reason": reply.finish, "logprobs": None}
+    choice: JSON = {
+        "index": 0,
+        "message": {"refusal": None} | _message(reply),
+        "finish_reason": reply.finish,
+        "logprobs": None,
+    }
     choice |= {"content_filter_results": _filtered(reply)}
     shape = {"object": "chat.completion", "system_fingerprint": "fp_simulator"}
     return _identity(model) | shape | {"choices": [choice], "usage": _usage(reply)} | _prompt_filter()
@@ -39,6 +40,11 @@ def events(reply: Reply, model: Model, wants_usage: bool) -> Iterator[bytes]:
         case _:
             yield from _gpt_events(reply, model, wants_usage)
     yield DONE
+
+
+def _message(reply: Reply) -> JSON:
+    calls = {"tool_calls": _tool_calls(reply)} if reply.calls else {}
+    return {"role": "assistant", "content": reply.text or None} | calls
 
 
 def _split_choices(reply: Reply) -> list[JSON]:

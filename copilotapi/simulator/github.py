@@ -59,7 +59,13 @@ def token_exchange(call: Call) -> Answer:
 def copilot_user(call: Call) -> Answer:
     """GET /copilot_internal/user: the plan and what is left of its quotas."""
     _github_token(call)
-    unlimited = {"entitlement": 0, "remaining": 0, "quota_remaining": 0.0, "percent_remaining": 100.0, "unlimited": True}
+    unlimited = {
+        "entitlement": 0,
+        "remaining": 0,
+        "quota_remaining": 0.0,
+        "percent_remaining": 100.0,
+        "unlimited": True,
+    }
     unlimited |= {"overage_count": 0, "overage_permitted": False}
     snapshots = {quota: {"quota_id": quota} | unlimited for quota in ("chat", "completions")}
     snapshots["premium_interactions"] = call.world.account.quota()

@@ -52,23 +52,25 @@ def prompt_token_count(body: dict[str, Any]) -> int:
 
 
 def images(value: Any) -> Iterator[str]:
-    """Every image or document in a body: its URL, or "data:" for one that is inline."""
+    """Every image in a body, by its URL or "data:" when it is inline; documents only when they have a URL."""
     if isinstance(value, list):
         for part in value:
             yield from images(part)
     elif isinstance(value, dict):
-        if value.get("type") in _IMAGE_BLOCKS:
-            yield _source(value)
+        if value.get("type") in _IMAGE_BLOCKS and (source := _source(value)):
+            yield source
         for part in value.values():
             if isinstance(part, (list, dict)):
                 yield from images(part)
 
 
 def _source(block: dict[str, Any]) -> str:
-    source = block.get("image_url", block.get("source", ""))
+    source = block.get("image_url", block.get("source"))
     if isinstance(source, dict):
-        source = source.get("url", "data:")
-    return source if isinstance(source, str) else "data:"
+        source = source.get("url")
+    if isinstance(source, str):
+        return source
+    return "" if block["type"] == "document" else "data:"
 
 
 def token_count(character_count: int) -> int:

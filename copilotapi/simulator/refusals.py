@@ -76,7 +76,11 @@ def no_seat(url: str) -> Answer:
         "title": "Signup for GitHub Copilot",
         "url": f"{url}/github-copilot/signup?editor={{EDITOR}}",
     }
-    body = {"can_signup_for_limited": False, "error_details": details, "message": "Resource not accessible by integration"}
+    body = {
+        "can_signup_for_limited": False,
+        "error_details": details,
+        "message": "Resource not accessible by integration",
+    }
     return Answer(403, {"content-type": "application/json; charset=utf-8"}, dump(body))
 
 

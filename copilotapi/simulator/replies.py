@@ -17,7 +17,7 @@ _QUOTED_CHARACTERS = 1_000
 _FRAGMENT_CHARACTERS = 12
 _BOTH = re.compile(r"\bboth\b", re.IGNORECASE)
 _PREAMBLE = "Let me look that up."
-_FILLER = "The simulator goes on talking — pleasantly, at length, and about nothing in particular ✓".split()
+_FILLER = "The simulator goes on talking — pleasantly, at length, and about nothing in particular ✓"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,9 @@ def _shortened(text: str) -> str:
 
 def _of_length(text: str, words: int) -> str:
     spoken = text.split()
-    missing = words - len(spoken)
-    if missing > 0:
-        spoken += (_FILLER * (missing // len(_FILLER) + 1))[:missing]
+    filler = _FILLER.split()
+    missing = max(0, words - len(spoken))
+    spoken += filler * -(-missing // len(filler))
     return " ".join(spoken[:words])
 
 
@@ -167,4 +167,6 @@ def _calls(turn: Turn, wished: str) -> tuple[ToolCall, ...]:
 
 
 def _call(tool: Tool, prefix: str) -> ToolCall:
-    return ToolCall(prefix + secrets.token_hex(12), tool.name, json.dumps(arguments_for(tool.schema), ensure_ascii=False))
+    return ToolCall(
+        prefix + secrets.token_hex(12), tool.name, json.dumps(arguments_for(tool.schema), ensure_ascii=False)
+    )

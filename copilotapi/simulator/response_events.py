@@ -160,4 +160,3 @@ def _usage(reply: Reply) -> JSON:
         "output_tokens_details": {"reasoning_tokens": token_count(len(reply.thought))},
         "total_tokens": reply.prompt_tokens + reply.completion_tokens,
     }
-

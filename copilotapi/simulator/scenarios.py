@@ -60,7 +60,9 @@ _ALL = (
     Scenario("hangs", "answers never begin", _on("inference", "hang")),
     Scenario("stalls", "streams fall silent after 3 events, the connection stays open", _on("inference", "stall")),
     Scenario("cut-streams", "the connection breaks after 3 events", _on("inference", "cut")),
-    Scenario("early-end", "streams end cleanly after 4 events, without a finish", _on("inference", "end", after_events=4)),
+    Scenario(
+        "early-end", "streams end cleanly after 4 events, without a finish", _on("inference", "end", after_events=4)
+    ),
     Scenario("error-in-stream", "an error event comes after 3 events of a 200", _on("inference", "error")),
     Scenario("garbage", "an event that is not JSON comes after 3 events", _on("inference", "garbage")),
     Scenario("resets", "every third call ends in a TCP reset", _on("inference", "reset", every=3)),
@@ -89,7 +91,9 @@ _ALL = (
         "premium models answer 402, those that cost nothing work",
         changes={"premium_used": 300.0, "overage_permitted": False},
     ),
-    Scenario("content-filter", "answers end in content_filter", _on("inference", "answer", finish_reason="content_filter")),
+    Scenario(
+        "content-filter", "answers end in content_filter", _on("inference", "answer", finish_reason="content_filter")
+    ),
     Scenario("prompt-filtered", "every prompt is refused with 422", _on("inference", "status", status=422)),
     Scenario("too-large", "every call is a 413", _on("inference", "status", status=413)),
     Scenario("forbidden", "Copilot answers 403 to everything", _on("capi", "status", status=403)),
@@ -101,8 +105,14 @@ _ALL = (
         "Copilot tokens live 5 seconds",
         changes={"expires_in_seconds": 5, "refresh_in_seconds": 4},
     ),
-    Scenario("token-expired-early", "every fifth call finds its Copilot token expired", _on("inference", "expire", every=5)),
-    Scenario("clock-skew", "expires_at lies two hours in the past, refresh_in is right", changes={"clock_skew_seconds": -7200}),
+    Scenario(
+        "token-expired-early", "every fifth call finds its Copilot token expired", _on("inference", "expire", every=5)
+    ),
+    Scenario(
+        "clock-skew",
+        "expires_at lies two hours in the past, refresh_in is right",
+        changes={"clock_skew_seconds": -7200},
+    ),
     Scenario("no-endpoints", "the exchange names no endpoints at all", changes={"endpoints": "absent"}),
     Scenario("proxy-ep-only", "the exchange names a host only inside the token", changes={"endpoints": "proxy-ep"}),
     Scenario("token-refused", "GitHub answers 401 Bad credentials", _on("token_exchange", "status", status=401)),
@@ -117,7 +127,16 @@ _ALL = (
         {"direct": True},
     ),
     Scenario("sign-in-denied", "the device sign-in is refused by the user", changes={"device_outcome": "denied"}),
-    Scenario("sign-in-expired", "the device code expires before the user is done", changes={"device_outcome": "expired"}),
+    Scenario(
+        "sign-in-expired", "the device code expires before the user is done", changes={"device_outcome": "expired"}
+    ),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
+
+
+def scenario_named(name: str) -> Scenario:
+    """Raises ValueError that lists the names there are."""
+    if name not in SCENARIOS:
+        raise ValueError(f"unknown scenario {name!r}; known are {', '.join(SCENARIOS)}")
+    return SCENARIOS[name]

@@ -60,7 +60,9 @@ def _typed(schema: dict[str, Any], name: str, root: Any, depth: int) -> Any:
             return _object(schema, root, depth)
         case "array":
             count = max(1, int(schema.get("minItems") or 1))
-            return [_value(schema.get("items", {"type": "string"}), name, root, depth + 1) for _ in range(min(count, 10))]
+            return [
+                _value(schema.get("items", {"type": "string"}), name, root, depth + 1) for _ in range(min(count, 10))
+            ]
         case "integer" | "number":
             return schema.get("minimum", 1)
         case "boolean":

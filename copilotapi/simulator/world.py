@@ -12,16 +12,16 @@ from copilotapi.simulator.directives import PromptCounts, faults_in
 from copilotapi.simulator.faults import Fault, FaultError, FaultQueue
 from copilotapi.simulator.recorder import Recorder
 from copilotapi.simulator.refusals import refusal
-from copilotapi.simulator.scenarios import SCENARIOS, Scenario, Settings
+from copilotapi.simulator.scenarios import Scenario, Settings, scenario_named
 from copilotapi.simulator.wire import Request
 
 
 class World:
-    """`settings` are those of the scenario laid over those given. Raises KeyError for an unknown scenario."""
+    """`settings` are those of the scenario laid over those given. Raises ValueError for an unknown scenario."""
 
     def __init__(self, settings: Settings, scenario: str) -> None:
         self._given = settings
-        self.scenario: Scenario = SCENARIOS[scenario]
+        self.scenario: Scenario = scenario_named(scenario)
         self.settings = self._scenario_settings()
         self.account = Account(self.settings)
         self.devices = DeviceCodes(self.settings)
@@ -30,8 +30,8 @@ class World:
         self.prompts = PromptCounts()
 
     def start_over(self, scenario: str | None = None) -> None:
-        """As at the start, in another scenario when one is named; only issued Copilot tokens stay valid."""
-        self.scenario = SCENARIOS[scenario or self.scenario.name]
+        """As at the start, in another scenario when one is named; only issued Copilot tokens stay valid. Raises ValueError."""
+        self.scenario = scenario_named(self.scenario.name if scenario is None else scenario)
         self.settings = self._scenario_settings()
         self.account.start_over(self.settings)
         self.devices.start_over(self.settings)

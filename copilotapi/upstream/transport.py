@@ -319,11 +319,18 @@ class _Answer:
         names = {name.lower() for name, _ in self.headers}
         return "content-length" not in names and "transfer-encoding" not in names
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            # A second answer to one request: whatever comes on this connection is not for us.
+            self.keeps_alive = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_complete:
             self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
+        if self.complete:
+            return
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self.head_complete = True

@@ -1,0 +1,135 @@
+"""The gateway as an operator runs it: gunicorn with the shipped configuration, in a process group of its own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+GITHUB_TOKEN = "gho_canary_github_token_0123456789"
+_START_SECONDS = 40.0
+_STOP_SECONDS = 30.0
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class GatewayProcess:
+    """`settings` are environment variables; nothing else of the environment, no .env and no home is seen."""
+
+    def __init__(self, upstream_url: str, **settings: str) -> None:
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="copilotapi-test-")
+        self.log_path = Path(self._folder.name) / "gateway.log"
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOST": "127.0.0.1",
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": "1",
+            "GITHUB_COPILOT_TOKEN": GITHUB_TOKEN,
+            "GITHUB_URL": upstream_url,
+            "GITHUB_API_URL": upstream_url,
+            "REDIS_URL": "memory://",
+            "COPILOTAPI_HOME": self._folder.name,
+            "TIKTOKEN_CACHE_DIR": str(ROOT / ".cache" / "tiktoken"),
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def start(self, wait_for: str = "/ready") -> "GatewayProcess":
+        command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--pythonpath", str(ROOT), "wsgi:app"],
+                cwd=self._folder.name,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._await(wait_for)
+        return self
+
+    def stop(self) -> None:
+        process = self.process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._folder.cleanup()
+
+    def __enter__(self) -> "GatewayProcess":
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """`body` is sent as JSON, or as it is when it is bytes."""
+        payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if payload is not None else {}
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, payload, {**sent, **(headers or {})})
+            response = connection.getresponse()
+            return Reply(response.status, dict(response.headers), response.read())
+        finally:
+            connection.close()
+
+    def chat(self, text: str = "Hello", headers: Mapping[str, str] | None = None, **more: object) -> Reply:
+        body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": text}], **more}
+        return self.request("POST", "/v1/chat/completions", body, headers)
+
+    def worker_pids(self) -> list[int]:
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def _await(self, path: str) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the gateway ended with {self.process.returncode}:\n{self.log}")
+            try:
+                if self.request("GET", path).status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"the gateway did not get ready:\n{self.log}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
