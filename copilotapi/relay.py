@@ -6,7 +6,7 @@ Knows neither Flask nor requests, and no protocol by name: a codec is a module o
 import logging
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -45,21 +45,47 @@ class Call:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Codec(Protocol):
-    """A protocol's module, as far as one that both sides speak is relayed."""
+class Traits(Protocol):
+    @property
+    def initiator(self) -> str: ...
+    @property
+    def has_images(self) -> bool: ...
 
-    ENDPOINT: str
-    Tally: Callable[[], Any]
-    check_request: Callable[[JSON], None]
-    decode_request: Callable[[JSON], Conversation]
-    traits: Callable[[JSON], Any]
-    for_upstream: Callable[[JSON, str, Mapping[str, str]], tuple[JSON, tuple[str, ...]]]
-    remedy: Callable[[str, str], Mapping[str, str]]
-    repair_stream: Callable[..., Iterator[bytes | None]]
-    repair_answer: Callable[..., tuple[JSON, Usage | None]]
-    written_text: Callable[[bytes], str]
-    answer_text: Callable[[JSON], str]
-    encode_usage: Callable[[Usage], JSON]
+
+class Tally(Protocol):
+    """What a stream has told so far; `sample` is its first frames, `relayed_bytes` the size of all."""
+
+    usage: Usage | None
+    relayed_bytes: int
+    sample: bytearray
+
+
+class Codec(Protocol):
+    """A module of `protocols`, as far as a protocol that Copilot speaks too is relayed."""
+
+    @property
+    def ENDPOINT(self) -> str: ...
+    def check_request(self, body: JSON) -> None: ...
+    def decode_request(self, body: JSON) -> Conversation: ...
+    def traits(self, body: JSON) -> Traits: ...
+    def for_upstream(self, body: JSON, model: str, renames: Mapping[str, str]) -> tuple[JSON, tuple[str, ...]]: ...
+    def remedy(self, code: str, message: str) -> Mapping[str, str]: ...
+    def new_tally(self) -> Any: ...
+    def repair_stream(
+        self,
+        blocks: Iterable[bytes | None],
+        tally: Any,
+        *,
+        choice_count: int,
+        wants_usage: bool,
+        estimate: Callable[[], Usage],
+    ) -> Iterator[bytes | None]: ...
+    def repair_answer(
+        self, body: Any, *, choice_count: int, answer_id: str, created: int
+    ) -> tuple[JSON, Usage | None]: ...
+    def written_text(self, frames: bytes) -> str: ...
+    def answer_text(self, answer: JSON) -> str: ...
+    def encode_usage(self, usage: Usage) -> JSON: ...
 
 
 @dataclass(slots=True)
@@ -98,7 +124,7 @@ class Relay:
         self._body = body
         self._is_streamed = bool(body.get("stream"))
         self._choice_count = body.get("n") or 1
-        self._tally = codec.Tally()
+        self._tally: Tally = codec.new_tally()
         self._has_begun = False
 
     def open(self, model: str) -> Waiting[Opened]:
@@ -119,8 +145,7 @@ class Relay:
         """Copilot's numbers, else an estimate, else None when no answer ever began."""
         if self._tally.usage is None and self._has_begun:
             self._tally.usage = self._estimate()
-        usage: Usage | None = self._tally.usage
-        return usage
+        return self._tally.usage
 
     def _post(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
         """A refusal whose remedy is known is remembered for the model, and the request sent once more."""

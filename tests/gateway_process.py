@@ -91,9 +91,7 @@ class GatewayProcess:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def request(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         """`body` is sent as JSON, or as it is when it is bytes."""
         payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if payload is not None else {}

@@ -6,6 +6,7 @@ Decides on the endpoint Flask matched, never on the path as it was written.
 import re
 import uuid
 from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, current_app, g, request
@@ -24,7 +25,7 @@ PUBLIC, KEY, ADMIN, LOOPBACK_OR_ADMIN = "public", "key", "admin", "loopback or a
 _EXEMPT_ATTRIBUTE = "exempt_from_limit"
 _ACCESS_ATTRIBUTE = "access"
 
-View = Callable[..., object]
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 def access(level: str, *, exempt_from_limit: bool = False) -> Callable[[View], View]:
@@ -130,7 +131,7 @@ def _request_id(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _view() -> View | None:
+def _view() -> Callable[..., Any] | None:
     return current_app.view_functions.get(request.endpoint or "")
 
 

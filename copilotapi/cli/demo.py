@@ -30,19 +30,22 @@ def demo(port: int) -> None:
     """
     from copilotapi.simulator import Simulator  # noqa: PLC0415 (an island: only those who ask for it load it)
 
-    with Simulator() as simulator, tempfile.TemporaryDirectory(prefix="copilotapi-demo-") as folder:
-        with _gateway(simulator.url, port, Path(folder)) as gateway:
-            _wait_until_ready(gateway, port)
-            click.echo(f"> {_QUESTION}")
-            for text in _streamed_chat(port):
-                click.echo(text, nl=False)
-            click.echo(
-                f"\n\nThe gateway is up at http://127.0.0.1:{port}/v1 (any OpenAI client, any key). Try:\n"
-                f"  curl http://127.0.0.1:{port}/v1/models\n"
-                f"The simulator behind it is at {simulator.url}. Ctrl-C stops both."
-            )
-            sys.stdout.flush()
-            _wait_for_interrupt(gateway)
+    with (
+        Simulator() as simulator,
+        tempfile.TemporaryDirectory(prefix="copilotapi-demo-") as folder,
+        _gateway(simulator.url, port, Path(folder)) as gateway,
+    ):
+        _wait_until_ready(gateway, port)
+        click.echo(f"> {_QUESTION}")
+        for text in _streamed_chat(port):
+            click.echo(text, nl=False)
+        click.echo(
+            f"\n\nThe gateway is up at http://127.0.0.1:{port}/v1 (any OpenAI client, any key). Try:\n"
+            f"  curl http://127.0.0.1:{port}/v1/models\n"
+            f"The simulator behind it is at {simulator.url}. Ctrl-C stops both."
+        )
+        sys.stdout.flush()
+        _wait_for_interrupt(gateway)
     click.echo("Stopped.")
 
 

@@ -23,4 +23,4 @@ def serve() -> None:
     click.echo(f"GitHub    {'token given' if settings.github_copilot_token else 'NO TOKEN: set GITHUB_COPILOT_TOKEN'}")
     click.echo("Ctrl-C stops it once the answers under way are complete.")
     command = gunicorn_command()
-    os.execv(command[0], command)  # noqa: S606 (our own interpreter, no shell)
+    os.execv(command[0], command)

@@ -30,7 +30,7 @@ def control(world: World, request: Request) -> Answer:
 def _requests(world: World, request: Request) -> JSON:
     endpoint = re.fullmatch(r"endpoint=(\w+)", request.query)
     recorder = world.recorder
-    recorded = recorder.to(endpoint[1]) if endpoint else recorder.requests
+    recorded = recorder.to(endpoint[1]) if endpoint else list(recorder.requests)
     return {"requests": [one.as_json() for one in recorded]}
 
 

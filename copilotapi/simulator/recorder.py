@@ -4,12 +4,13 @@ they are in memory and shows them as fingerprints in JSON."""
 import hashlib
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 _KEPT_REQUESTS = 10_000
+_KEPT_AFTER_DROPPING = 9_000
 _KEPT_BODY_BYTES = 128 * 1024 * 1024
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "copilot-session-token"})
 
@@ -44,27 +45,23 @@ class Recorded:
 
 
 class Recorder:
-    """The requests, oldest first: the last 10,000 of them, fewer when their bodies exceed 128 MiB. Counts forget nothing."""
+    """`requests` is the live list, oldest first, at least of the last 9,000, fewer when their bodies exceed 128 MiB."""
 
     def __init__(self) -> None:
+        self.requests: list[Recorded] = []
         self._changed = threading.Condition(threading.RLock())
-        self._requests: deque[Recorded] = deque()
-        self._counts: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
         self._body_bytes = 0
 
-    @property
-    def requests(self) -> list[Recorded]:
-        with self._changed:
-            return list(self._requests)
-
     def counts(self) -> Counter[str]:
-        """How many requests each endpoint has had; an endpoint that had none counts 0."""
+        """How many requests each endpoint has had, dropped ones too; one that had none counts 0."""
         with self._changed:
-            return Counter(self._counts)
+            return Counter(request.endpoint for request in self.requests) + self._dropped
 
     def to(self, endpoint: str) -> list[Recorded]:
         """The requests to one endpoint, oldest first."""
-        return [request for request in self.requests if request.endpoint == endpoint]
+        with self._changed:
+            return [request for request in self.requests if request.endpoint == endpoint]
 
     def wait_for(self, predicate: Callable[[], bool], timeout_seconds: float) -> bool:
         """Waits until `predicate()` is true, looking again after each recorded event. False when the time is up."""
@@ -73,11 +70,10 @@ class Recorder:
 
     def add(self, request: Recorded) -> None:
         with self._changed:
-            self._requests.append(request)
-            self._counts[request.endpoint] += 1
+            self.requests.append(request)
             self._body_bytes += len(request.body)
-            while len(self._requests) > _KEPT_REQUESTS or self._body_bytes > _KEPT_BODY_BYTES:
-                self._body_bytes -= len(self._requests.popleft().body)
+            if len(self.requests) > _KEPT_REQUESTS or self._body_bytes > _KEPT_BODY_BYTES:
+                self._drop_the_oldest()
             self._changed.notify_all()
 
     def answered(self, request: Recorded, status: int) -> None:
@@ -92,10 +88,16 @@ class Recorder:
 
     def clear(self) -> None:
         with self._changed:
-            self._requests.clear()
-            self._counts.clear()
-            self._body_bytes = 0
+            self.requests.clear()
+            self._dropped.clear()
             self._changed.notify_all()
+
+    def _drop_the_oldest(self) -> None:
+        self._body_bytes = sum(len(request.body) for request in self.requests)
+        while len(self.requests) > _KEPT_AFTER_DROPPING or self._body_bytes > _KEPT_BODY_BYTES:
+            oldest = self.requests.pop(0)
+            self._dropped[oldest.endpoint] += 1
+            self._body_bytes -= len(oldest.body)
 
 
 def _shown(name: str, value: str) -> str:

@@ -29,9 +29,11 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def client(simulator: Simulator) -> Iterator[OpenAI]:
-    with GatewayProcess(simulator.url, WEB_CONCURRENCY="2", RATE_LIMIT_PER_MINUTE="0") as gateway:
-        with OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0, timeout=30) as client:
-            yield client
+    with (
+        GatewayProcess(simulator.url, WEB_CONCURRENCY="2", RATE_LIMIT_PER_MINUTE="0") as gateway,
+        OpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0, timeout=30) as client,
+    ):
+        yield client
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -96,9 +98,15 @@ def test_models_are_listed_once_each_and_found_by_name(client: OpenAI) -> None:
 
 
 def test_an_image_reaches_copilot_with_its_header(client: OpenAI) -> None:
-    pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    pixel = (
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJ"
+        "RU5ErkJggg=="
+    )
     messages: list[ChatCompletionMessageParam] = [
-        {"role": "user", "content": [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": pixel}}]}
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": pixel}}],
+        }
     ]
     assert client.chat.completions.create(model="gpt-4.1", messages=messages).choices[0].message.content
 
@@ -140,15 +148,13 @@ def test_an_unknown_model_is_a_404_with_near_matches(client: OpenAI) -> None:
 
 def test_a_prompt_that_is_too_long_bears_the_code_agents_compact_on(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": "word " * 40_000}]
-        )
+        client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "word " * 40_000}])
     assert caught.value.code == "context_length_exceeded"
 
 
 def test_a_cut_stream_raises_instead_of_ending(client: OpenAI) -> None:
     stream = client.chat.completions.create(
-        model="gpt-4.1", messages=[{"role": "user", "content": "[[simulate: kind=cut after_events=3]]"}], stream=True
+        model="gpt-4.1", messages=[{"role": "user", "content": "[[simulate: cut after_events=3]]"}], stream=True
     )
     with pytest.raises(openai.APIError):
         list(stream)

@@ -20,9 +20,7 @@ def stored(name: str) -> bytes:
 
 def relay(*blocks: bytes | None, wants_usage: bool = False, choice_count: int = 1) -> tuple[bytes, Tally]:
     tally = Tally()
-    pieces = repair_stream(
-        blocks, tally, choice_count=choice_count, wants_usage=wants_usage, estimate=lambda: ESTIMATE
-    )
+    pieces = repair_stream(blocks, tally, choice_count=choice_count, wants_usage=wants_usage, estimate=lambda: ESTIMATE)
     return b"".join(piece for piece in pieces if piece), tally
 
 

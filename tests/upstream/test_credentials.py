@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -199,7 +200,7 @@ def test_pauses_grow_for_a_refused_account(world: World) -> None:
         if world.github.exchanges > len(attempts):
             attempts.append(second)
         world.sleep(1)
-    gaps = [later - earlier for earlier, later in zip(attempts, attempts[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(attempts)]
     assert len(gaps) >= 4
     assert gaps == sorted(gaps)
     assert gaps[0] >= 45

@@ -52,7 +52,10 @@ def whole(exchange: SocketExchange) -> bytes:
     ("answer", "body"),
     [
         (OK, b"ok"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n", b"abcde"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nT: 1\r\n\r\n",
+            b"abcde",
+        ),
         (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
         (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"ok"),
@@ -288,7 +291,9 @@ def test_https_goes_through_the_proxy_and_only_there() -> None:
         connection.sendall(b"HTTP/1.1 403 No\r\n\r\n")
 
     with RawServer(proxy) as server:
-        network = Network(https_proxy=server.url.replace("http://", "http://user:pa%20ss@"), no_proxy=("inside.example",))
+        network = Network(
+            https_proxy=server.url.replace("http://", "http://user:pa%20ss@"), no_proxy=("inside.example",)
+        )
         with pytest.raises(UpstreamFailed, match=r"api\.example.*proxy answered 403"):
             begin("https://api.example", Transport(network, CLOCKS))
         assert asked[0].startswith(b"CONNECT api.example:443 HTTP/1.1\r\nHost: api.example:443\r\n")

@@ -46,6 +46,10 @@ class Tally:
             self.sample += frames
 
 
+def new_tally() -> Tally:
+    return Tally()
+
+
 def repair_stream(
     blocks: Iterable[bytes | None],
     tally: Tally,
