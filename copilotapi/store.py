@@ -17,6 +17,8 @@ from functools import partial, reduce
 from typing import Any, Protocol, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -27,6 +29,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 

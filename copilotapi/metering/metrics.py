@@ -43,13 +43,13 @@ class Metrics:
             "copilotapi_token_seconds_left",
             "Life left in the Copilot token; 0 without one.",
             registry=registry,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode="livemostrecent",
         )
         self.redis_up = Gauge(
             "copilotapi_store_up",
             "1 while the shared store answers, 0 while memory stands in.",
             registry=registry,
-            multiprocess_mode="min",
+            multiprocess_mode="livemostrecent",
         )
 
     def model_label(self, model: str) -> str:

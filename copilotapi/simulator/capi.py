@@ -15,14 +15,13 @@ _SESSION_SECONDS = 3600
 
 
 def admit(call: Call, served_at: str) -> tuple[JSON, Model]:
-    """A request for inference that may be answered: its body, its model. Spends quota. Raises Refused otherwise."""
+    """A request for inference that may be answered: its body, its model. Raises Refused otherwise."""
     authenticate(call)
     body = object_body(call)
     call.obey(last_user_text(body))
     model = find(call, body.get("model"), served_at)
     check_images(call, body)
     check_prompt_size(body, model)
-    spend(call, model)
     return body, model
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from copilotapi.simulator.answers import JSON, Answer, envelope, event, json_answer, refuse, stream_answer
-from copilotapi.simulator.capi import admit, check_bearer, check_effort, object_body, token_limit
+from copilotapi.simulator.capi import admit, check_bearer, check_effort, object_body, spend, token_limit
 from copilotapi.simulator.catalogue import CHAT, Model
 from copilotapi.simulator.dialects import events, whole
 from copilotapi.simulator.prompts import last_user_text, prompt_token_count, text_of
@@ -18,6 +18,7 @@ _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 def chat(call: Call) -> Answer:
     body, model = admit(call, CHAT)
     _check(body, model)
+    spend(call, model)
     reply = compose(_turn(body, model), wishes_in(call.faults, call.world.settings.chunk_delay_seconds))
     if body.get("stream") is not True:
         return json_answer(whole(reply, model))

@@ -1,7 +1,7 @@
 """POST /v1/messages: what a request is checked for and what it asks of the model (copilot-wire 7.2, 7.3)."""
 
 from copilotapi.simulator.answers import JSON, Answer, json_answer, stream_answer
-from copilotapi.simulator.capi import admit, authenticate, find, object_body, token_limit
+from copilotapi.simulator.capi import admit, authenticate, find, object_body, spend, token_limit
 from copilotapi.simulator.catalogue import MESSAGES, Model
 from copilotapi.simulator.message_events import error_event, events, whole
 from copilotapi.simulator.message_rules import check_body, check_headers, check_messages
@@ -14,7 +14,8 @@ def messages(call: Call) -> Answer:
     body, model = admit(call, MESSAGES)
     check_headers(call)
     check_body(body, call, model)
-    check_messages(body["messages"])
+    check_messages(body.get("messages"))
+    spend(call, model)
     reply = compose(_turn(body, model), wishes_in(call.faults, call.world.settings.chunk_delay_seconds))
     if body.get("stream") is not True:
         return json_answer(whole(reply, model.id))

@@ -3,7 +3,7 @@
 from typing import Any
 
 from copilotapi.simulator.answers import JSON, Answer, json_answer, refuse, stream_answer
-from copilotapi.simulator.capi import admit, check_effort, token_limit
+from copilotapi.simulator.capi import admit, check_effort, spend, token_limit
 from copilotapi.simulator.catalogue import RESPONSES, Model
 from copilotapi.simulator.prompts import last_user_text, prompt_token_count, text_of
 from copilotapi.simulator.replies import Tool, Turn, compose, wishes_in
@@ -16,6 +16,7 @@ _SUMMARIES = ("auto", "concise", "detailed")
 def responses(call: Call) -> Answer:
     body, model = admit(call, RESPONSES)
     _check(body, model)
+    spend(call, model)
     reply = compose(_turn(body, model), wishes_in(call.faults, call.world.settings.chunk_delay_seconds))
     form = _form(body, model)
     if body.get("stream") is not True:
