@@ -22,9 +22,10 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 from prometheus_client import multiprocess  # noqa: E402
 
 from copilotapi.settings import Settings, SettingsError  # noqa: E402
+from copilotapi.token_file import signed_in  # noqa: E402
 
 try:
-    _settings = Settings.from_env()
+    _settings = signed_in(Settings.from_env())
 except SettingsError as exc:
     print(*(f"copilotapi: {problem}" for problem in exc.problems), sep="\n", file=sys.stderr)
     sys.exit(os.EX_CONFIG)

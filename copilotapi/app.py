@@ -1,27 +1,32 @@
 """The composition root: every part is built here, once, and handed to those who need it. Starts nothing."""
 
+import re
 from collections.abc import Callable
 
 import requests
-from flask import Flask
+from flask import Flask, Response
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from copilotapi import loop
-from copilotapi.blueprints import admin, http, openai, status
+from copilotapi.blueprints import admin, completions, copilot, http, openai, status
 from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.gateway import Gateway
+from copilotapi.handlers import CompletionHandler, handler_models, load_handler
+from copilotapi.metering.editor_tokens import EditorTokens, signing_secret
 from copilotapi.metering.keys import ANONYMOUS, KeyRing
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
+from copilotapi.protocols.completions import TokenLimits
 from copilotapi.refresher import Refresher
 from copilotapi.settings import Settings
-from copilotapi.store import RedisStore, Store, open_store
+from copilotapi.store import MemoryStore, RedisStore, Store, open_store
 from copilotapi.token_count import TokenCounter
+from copilotapi.token_file import signed_in
 from copilotapi.upstream.client import CopilotClient
 from copilotapi.upstream.connections import Network
-from copilotapi.upstream.credentials import Credentials
+from copilotapi.upstream.credentials import Credentials, NoAccount
 from copilotapi.upstream.endpoints import EndpointRules
 from copilotapi.upstream.github import GitHub
 from copilotapi.upstream.headers import Identification
@@ -30,6 +35,7 @@ from copilotapi.upstream.transport import Clocks, Transport
 from copilotapi.version import VERSION
 from copilotapi.vocabularies import open_vocabularies
 
+_METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 _EXPOSED_HEADERS = [
     "X-Request-Id",
     "Retry-After",
@@ -39,15 +45,22 @@ _EXPOSED_HEADERS = [
 ]
 
 
-def create_app(settings: Settings) -> Flask:
-    """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life."""
+def create_app(settings: Settings, *, handler: CompletionHandler | None = None) -> Flask:
+    """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life,
+    "copilotapi.transport" there has close() for its end.
+
+    `handler` answers instead of Copilot, before COMPLETION_HANDLER; then no GitHub token is needed. ValueError when
+    COMPLETION_HANDLER names no function.
+    """
+    if handler is None and settings.completion_handler:
+        handler = load_handler(settings.completion_handler)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.url_map.strict_slashes = False
     store = open_store(settings.redis_url.get_secret_value())
     transport = Transport(network(settings), clocks(settings))
     metrics = Metrics()
     credentials = build_credentials(settings, transport, store, metrics)
+    account = credentials if handler is None else NoAccount()
     session = requests.Session()
     session.trust_env = False
     session.mount("https://", transport)
@@ -61,6 +74,9 @@ def create_app(settings: Settings) -> Flask:
         on_retry=lambda reason: metrics.retries.labels(reason).inc(),
     )
     catalogue = Catalogue(client.list_models, store, lambda: f"models:{credentials.account}", settings.aliases)
+    if handler is not None:
+        listed = handler_models(handler)
+        catalogue = Catalogue(lambda: listed, MemoryStore(), lambda: "models", settings.aliases)
     metrics.known_models = catalogue.known_ids
     keys = KeyRing(
         (key.get_secret_value() for key in settings.api_keys),
@@ -76,6 +92,8 @@ def create_app(settings: Settings) -> Flask:
         metrics,
         default_model=settings.default_model,
         fallback_model=settings.fallback_model,
+        handler=handler,
+        handler_timeout_seconds=settings.total_timeout,
     )
     about = {
         "title": settings.api_title,
@@ -84,17 +102,35 @@ def create_app(settings: Settings) -> Flask:
     }
     http.install(app, metrics)
     quota = AddressQuota(store, settings.rate_limit_per_minute, settings.web_concurrency)
-    Guard(settings, keys, quota).install(app)
+    editor_tokens = EditorTokens(editor_secret(settings))
+    Guard(settings, keys, editor_tokens, quota).install(app)
     if settings.allow_origins:
-        CORS(app, origins=list(settings.allow_origins), expose_headers=_EXPOSED_HEADERS, send_wildcard=False)
+        _allow_origins(app, settings.allow_origins)
     app.register_blueprint(openai.build(gateway, metrics, settings.max_body_bytes))
-    app.register_blueprint(admin.build(credentials, ledger, credentials.quota))
-    app.register_blueprint(status.build(credentials, catalogue, store, metrics, about))
-    app.extensions["copilotapi.refresher"] = Refresher(credentials, catalogue, _prober(store))
+    limits = TokenLimits(settings.max_tokens, settings.max_tokens_limit)
+    app.register_blueprint(completions.build(gateway, metrics, settings.max_body_bytes, limits))
+    app.register_blueprint(copilot.build(editor_tokens, lambda: account.sku))
+    app.register_blueprint(admin.build(account, ledger, account.quota))
+    app.register_blueprint(status.build(account, catalogue, store, metrics, about))
+    app.extensions["copilotapi.transport"] = transport
+    app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), transport.close)
     if settings.trusted_proxy_count:
         hops = settings.trusted_proxy_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
+
+
+def _allow_origins(app: Flask, origins: tuple[str, ...]) -> None:
+    """CORS headers for exactly these origins, on requests that name one; never a grant to reach a private network."""
+    # flask-cors takes a text with brackets, as in http://[::1]:3000, for a pattern.
+    exact = [origin if origin == "*" else re.compile(re.escape(origin) + r"\Z") for origin in origins]
+    app.after_request(_without_private_network)
+    CORS(app, origins=exact, methods=_METHODS, expose_headers=_EXPOSED_HEADERS, send_wildcard=False, always_send=False)
+
+
+def _without_private_network(response: Response) -> Response:
+    response.headers.remove("Access-Control-Allow-Private-Network")
+    return response
 
 
 def network(settings: Settings) -> Network:
@@ -123,8 +159,17 @@ def identification(settings: Settings) -> Identification:
     )
 
 
-def build_credentials(settings: Settings, transport: Transport, store: Store, metrics: Metrics) -> Credentials:
+def editor_secret(settings: Settings) -> bytes:
     github_token = settings.github_copilot_token
+    return signing_secret(
+        tuple(key.get_secret_value() for key in settings.token_encryption_key),
+        github_token.get_secret_value() if github_token else None,
+    )
+
+
+def build_credentials(settings: Settings, transport: Transport, store: Store, metrics: Metrics) -> Credentials:
+    """Of the GitHub token given, else of the stored one. SettingsError when what is stored cannot be used."""
+    github_token = signed_in(settings).github_copilot_token
     return Credentials(
         github_token.get_secret_value() if github_token else None,
         GitHub(transport, settings.github_api_url, identification(settings)),

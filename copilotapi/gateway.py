@@ -5,15 +5,22 @@ The one path of every completion. Knows neither Flask nor requests; a codec is a
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import TypeAlias
 
+from copilotapi.composed import Composed
 from copilotapi.errors import ApiError, CallerGone, UpstreamRefused, bad_request
+from copilotapi.handlers import CompletionHandler, ask, model_name
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
-from copilotapi.protocols.conversation import JSON
+from copilotapi.protocols import chat, completions
+from copilotapi.protocols.conversation import JSON, CompletionRequest, Delta
+from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
 from copilotapi.relay import Call, Codec, Head, Opened, Relay, Steps
 from copilotapi.token_count import TokenCounter
-from copilotapi.upstream.client import CopilotClient, Waiting
+from copilotapi.upstream.client import TICK_SECONDS, CopilotClient, Waiting
 from copilotapi.upstream.models import Catalogue, Model, unknown_model
 from copilotapi.upstream.refusals import is_account_wide
 
@@ -22,8 +29,14 @@ log = logging.getLogger(__name__)
 _FALLBACK_STATUSES = (429, 502, 503, 504)
 
 
+Answering: TypeAlias = Relay | Composed
+
+
 class Gateway:
-    """`default_model` answers requests that name none; `fallback_model` those whose model is limited or out of order."""
+    """`handler` answers everything where there is one, within its timeout. Else Copilot does.
+
+    `default_model` answers requests that name none; `fallback_model` those whose model is limited or out of order.
+    """
 
     def __init__(
         self,
@@ -35,6 +48,8 @@ class Gateway:
         *,
         default_model: str | None = None,
         fallback_model: str | None = None,
+        handler: CompletionHandler | None = None,
+        handler_timeout_seconds: float = 1800.0,
     ) -> None:
         self._client = client
         self._catalogue = catalogue
@@ -43,16 +58,17 @@ class Gateway:
         self._metrics = metrics
         self._default_model = default_model
         self._fallback_model = fallback_model
+        self._handler = handler
+        self._handler_timeout_seconds = handler_timeout_seconds
         self._renames: dict[str, Mapping[str, str]] = {}
 
     def complete(self, codec: Codec, body: JSON, call: Call) -> Steps:
         """The steps of one answer. ApiError before its Head can still be a status; after it, it is the stream's end."""
         codec.check_request(body)
-        asked = self._model_for(body)
-        relay = Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call)
+        answering, asked = self._answering(codec, body, call)
         failed = True
         try:
-            opened = yield from self._opened(relay, asked)
+            opened = yield from self._opened(answering, asked)
             try:
                 yield Head(opened.headers)
                 yield opened.first
@@ -67,14 +83,58 @@ class Gateway:
             call.facts["outcome"] = exc.code or exc.kind
             raise
         finally:
-            self._settle(relay, failed)
+            self._settle(answering, failed)
 
-    def _opened(self, relay: Relay, asked: str) -> Waiting[Opened]:
+    def _answering(self, codec: Codec, body: JSON, call: Call) -> tuple[Answering, str]:
+        """Who answers, and as which model: the handler, Copilot in the caller's own protocol, or Copilot translated."""
+        if self._handler is not None:
+            return self._by_handler(codec, body, call, self._handler), model_name(self._handler)
+        if codec.HOST == "api":
+            return self._relay(codec, body, call), self._model_for(body)
+        engine = self._catalogue.completion_engine(body.get("model"))
+        requests = completions.decode_requests(body)
+        if engine is None or not self._client.has_completion_host():
+            model = self._model_for({**body, "model": self._catalogue.chat_model(body.get("model"))})
+            sources = [self._by_chat(request, model, call) for request in requests]
+            return Composed(completions, body, call, self._counter, sources), model
+        if len(requests) == (body.get("n") or 1):
+            return self._relay(codec, body, call), engine
+        sources = [self._by_engine({**body, "prompt": request.prompt, "n": 1}, engine, call) for request in requests]
+        return Composed(completions, body, call, self._counter, sources), engine
+
+    def _relay(self, codec: Codec, body: JSON, call: Call) -> Relay:
+        return Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call)
+
+    def _by_handler(self, codec: Codec, body: JSON, call: Call, handler: CompletionHandler) -> Composed:
+        sources = [
+            ask(handler, request, timeout_seconds=self._handler_timeout_seconds, tick_seconds=TICK_SECONDS)
+            for request in codec.decode_requests(body)
+        ]
+        return Composed(codec, body, call, self._counter, sources)
+
+    def _by_chat(self, request: CompletionRequest, model: str, call: Call) -> Iterator[Delta | None]:
+        """A completion by a chat model, for an account or a model without an engine."""
+        body = chat.encode_request(replace(as_conversation(request), model=model))
+        deltas = self._deltas(chat, body, model, call)
+        return limited(without_repetition(deltas, request), request)
+
+    def _by_engine(self, body: JSON, engine: str, call: Call) -> Iterator[Delta | None]:
+        return self._deltas(completions, {**body, "stream": True}, engine, call)
+
+    def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Iterator[Delta | None]:
+        opened = yield from self._relay(codec, body, call).open(model)
+        try:
+            yield from codec.decode_stream(chain([opened.first], opened.rest))
+        finally:
+            opened.close()
+
+    def _opened(self, relay: Answering, asked: str) -> Waiting[Opened]:
         """The asked model's answer, or the fallback's; if that fails too, the first error is the one to tell."""
         try:
             return (yield from self._timed(relay, asked))
         except ApiError as exc:
-            fallback = self._fallback_for(asked, exc, relay.call)
+            is_relayed = isinstance(relay, Relay) and relay.codec.HOST == "api"
+            fallback = self._fallback_for(asked, exc, relay.call) if is_relayed else None
             if fallback is None:
                 raise
             log.info("fallback", extra={"request_id": relay.call.request_id, "asked": asked, "used": fallback})
@@ -90,7 +150,7 @@ class Gateway:
         relay.call.facts["fallback"] = fallback
         return opened
 
-    def _timed(self, relay: Relay, model: str) -> Waiting[Opened]:
+    def _timed(self, relay: Answering, model: str) -> Waiting[Opened]:
         started = time.monotonic()
         opened = yield from relay.open(model)
         seconds = time.monotonic() - started
@@ -117,7 +177,7 @@ class Gateway:
         found = self._catalogue.find(name)
         return found.id if found else self._catalogue.alias(name)
 
-    def _settle(self, relay: Relay, failed: bool) -> None:
+    def _settle(self, relay: Answering, failed: bool) -> None:
         """The account of a request, however it ended."""
         usage = relay.usage()
         model = relay.model

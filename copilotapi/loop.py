@@ -5,16 +5,23 @@ noticed when the next write fails.
 """
 
 import socket
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
-from gevent import get_hub, monkey
+from gevent import Timeout, get_hub, monkey, sleep, spawn
+from gunicorn.http.errors import ParseException
 
 T = TypeVar("T")
 
 _READABLE = 1
 # An application's send that makes no progress for this long is given up.
 _WRITE_STALL_SECONDS = 60.0
+# How long a caller may go on sending a body that was refused, and how long to close after that.
+_DISCARD_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+_DISCARD_BYTES = 65_536
 
 
 def is_cooperative() -> bool:
@@ -28,6 +35,28 @@ def run_aside(work: Callable[[], T]) -> T:
         return work()
     result: T = get_hub().threadpool.apply(work)
     return result
+
+
+def let_others_run() -> None:
+    """A socket that always has more to read never lets go of the loop by itself."""
+    if is_cooperative():
+        sleep(0)
+
+
+@contextmanager
+def limit_total(seconds: float) -> Iterator[None]:
+    """Work that takes longer in all raises TimeoutError, however little each single wait takes."""
+    with Timeout(seconds, TimeoutError) if is_cooperative() else nullcontext():
+        yield
+
+
+def start_aside(work: Callable[[], None]) -> Callable[[], None]:
+    """Runs `work` beside the caller; the answer ends it where that can be done, and else does nothing."""
+    if is_cooperative():
+        running = spawn(work)
+        return lambda: running.kill(block=False)
+    threading.Thread(target=work, daemon=True).start()
+    return lambda: None
 
 
 class CallerSocket:
@@ -63,6 +92,24 @@ class CallerSocket:
             self._watcher = None
         if self._socket is not None and self._socket.fileno() >= 0:
             self._socket.settimeout(None)
+
+    def discard(self, body: Any) -> None:
+        """Once answered: reads what is left of the request's body, for a caller still sending when its connection closes
+        may lose the answer (RFC 9112, 9.6). Gives a caller up who sends for too long or whose framing is broken.
+        """
+        if self._socket is None or self._socket.fileno() < 0:
+            return
+        with suppress(OSError, ParseException), limit_total(_DISCARD_SECONDS):
+            while body.read(_DISCARD_BYTES):
+                sleep(0)
+            if not body.failed:
+                return
+        with suppress(OSError), limit_total(_CLOSE_SECONDS):
+            self._socket.shutdown(socket.SHUT_WR)
+            while self._socket.recv(_DISCARD_BYTES):
+                sleep(0)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _readable(self) -> None:
         if self._socket is None or self._watcher is None:

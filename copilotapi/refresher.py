@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from copilotapi.upstream.credentials import Credentials
+from copilotapi.upstream.credentials import Credentials, NoAccount
 from copilotapi.upstream.models import Catalogue
 
 log = logging.getLogger(__name__)
@@ -18,10 +18,17 @@ _JITTER_SECONDS = 1
 class Refresher:
     """Runs in every worker; the store's lock lets one of them exchange the token. Started and stopped by the server."""
 
-    def __init__(self, credentials: Credentials, catalogue: Catalogue, probe_store: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        credentials: Credentials | NoAccount,
+        catalogue: Catalogue,
+        probe_store: Callable[[], object],
+        close_connections: Callable[[], object],
+    ) -> None:
         self._credentials = credentials
         self._catalogue = catalogue
         self._probe_store = probe_store
+        self._close_connections = close_connections
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
@@ -42,10 +49,11 @@ class Refresher:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Returns at once; a tick under way ends by itself."""
+        """Returns at once, with idle connections closed; a tick under way ends by itself."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
+        self._close_connections()
 
     def tick(self) -> None:
         """What is due by now. Failures are logged where they happen and kept for /ready."""

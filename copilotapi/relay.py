@@ -8,14 +8,23 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import quote
 
 import orjson
 
-from copilotapi.errors import UpstreamFailed, UpstreamRefused
-from copilotapi.protocols.conversation import JSON, Conversation, Usage
+from copilotapi.errors import ApiError, UpstreamFailed, UpstreamRefused
+from copilotapi.protocols.conversation import (
+    JSON,
+    Completion,
+    CompletionRequest,
+    Conversation,
+    Delta,
+    Indexed,
+    Usage,
+)
 from copilotapi.token_count import TokenCounter
-from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Waiting
+from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Host, Waiting
 from copilotapi.upstream.models import Catalogue
 from copilotapi.upstream.refusals import passed_headers
 
@@ -61,16 +70,23 @@ class Tally(Protocol):
 
 
 class Codec(Protocol):
-    """A module of `protocols`, as far as a protocol that Copilot speaks too is relayed."""
+    """A module of `protocols` that Copilot speaks too: what its requests mean, how its answers are repaired and written."""
 
     @property
-    def ENDPOINT(self) -> str: ...
+    def ENDPOINT(self) -> str: ...  # the path, with {model} where the model is part of it
+    @property
+    def HOST(self) -> Host: ...
+    @property
+    def ID_PREFIX(self) -> str: ...
+    @property
+    def ALWAYS_STREAMS(self) -> bool: ...  # then a whole answer is folded from `fold(frames)`
     def check_request(self, body: JSON) -> None: ...
     def decode_request(self, body: JSON) -> Conversation: ...
+    def decode_requests(self, body: JSON) -> list[Conversation] | list[CompletionRequest]: ...
     def traits(self, body: JSON) -> Traits: ...
     def for_upstream(self, body: JSON, model: str, renames: Mapping[str, str]) -> tuple[JSON, tuple[str, ...]]: ...
     def remedy(self, code: str, message: str) -> Mapping[str, str]: ...
-    def new_tally(self) -> Any: ...
+    def new_tally(self, *, answer_id: str, model: str, created: int) -> Any: ...
     def repair_stream(
         self,
         blocks: Iterable[bytes | None],
@@ -83,6 +99,20 @@ class Codec(Protocol):
     def repair_answer(
         self, body: Any, *, choice_count: int, answer_id: str, created: int
     ) -> tuple[JSON, Usage | None]: ...
+    def decode_stream(self, pieces: Iterable[bytes | None]) -> Iterator[Delta | None]: ...
+    def encode_stream(
+        self,
+        deltas: Iterable[Indexed],
+        *,
+        answer_id: str,
+        model: str,
+        created: int,
+        usage: Callable[[], Usage] | None,
+    ) -> Iterator[bytes | None]: ...
+    def encode_response(
+        self, completions: Mapping[int, Completion], *, answer_id: str, model: str, created: int
+    ) -> JSON: ...
+    def fold(self, frames: bytes) -> JSON: ...
     def written_text(self, frames: bytes) -> str: ...
     def answer_text(self, answer: JSON) -> str: ...
     def encode_usage(self, usage: Usage) -> JSON: ...
@@ -124,12 +154,13 @@ class Relay:
         self._body = body
         self._is_streamed = bool(body.get("stream"))
         self._choice_count = body.get("n") or 1
-        self._tally: Tally = codec.new_tally()
+        self._tally = self._new_tally("")
         self._has_begun = False
 
     def open(self, model: str) -> Waiting[Opened]:
         """Sends the request for `model` and waits for the first bytes of the answer."""
         self.model = model
+        self._tally = self._new_tally(model)
         answer, dropped = yield from self._post(model)
         self._has_begun = True
         try:
@@ -147,6 +178,10 @@ class Relay:
             self._tally.usage = self._estimate()
         return self._tally.usage
 
+    def _new_tally(self, model: str) -> Tally:
+        tally: Tally = self.codec.new_tally(answer_id=new_id(self.codec), model=model, created=int(time.time()))
+        return tally
+
     def _post(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
         """A refusal whose remedy is known is remembered for the model, and the request sent once more."""
         try:
@@ -157,22 +192,24 @@ class Relay:
                 raise
             self._renames[model] = renames
             log.info("parameter_learnt", extra={"model": model, "renames": str(renames)})
-        return (yield from self._send(model))
+        return (yield from self._send(model, attempts=1))
 
-    def _send(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
+    def _send(self, model: str, attempts: Literal[1, 2] = 2) -> Waiting[tuple[Answer, tuple[str, ...]]]:
         renames = self._renames.get(model, {})
         upstream_body, dropped = self.codec.for_upstream(self._body, model, renames)
         traits = self.codec.traits(self._body)
         headers = {"Content-Type": "application/json", "X-Initiator": traits.initiator}
-        headers["Accept"] = "text/event-stream" if self._is_streamed else "application/json"
+        is_streamed = self._is_streamed or self.codec.ALWAYS_STREAMS
+        headers["Accept"] = "text/event-stream" if is_streamed else "application/json"
         if traits.has_images:
             headers["Copilot-Vision-Request"] = "true"
         payload = orjson.dumps(upstream_body)
         request_id, hangup = self.call.request_id, self.call.hangup
-        answer = yield from self._client.post(self.codec.ENDPOINT, payload, headers, request_id, hangup)
+        path = self.codec.ENDPOINT.format(model=quote(model, safe=""))
+        answer = yield from self._client.post(self.codec.HOST, path, payload, headers, request_id, hangup, attempts)
         return answer, dropped
 
-    def _streamed(self, answer: Answer) -> Waiting[Opened]:
+    def _frames(self, answer: Answer) -> Iterator[bytes | None]:
         content_type = answer.headers.get("Content-Type", "")
         if not content_type.lower().startswith("text/event-stream"):
             raise UpstreamFailed("Copilot did not answer with a stream.", code="upstream_bad_response")
@@ -184,6 +221,10 @@ class Relay:
             wants_usage=wants_usage,
             estimate=self._estimate,
         )
+        return _clear_of_secrets(frames, answer)
+
+    def _streamed(self, answer: Answer) -> Waiting[Opened]:
+        frames = self._frames(answer)
         first = b""
         for piece in frames:
             if piece is None:
@@ -194,15 +235,11 @@ class Relay:
         return Opened(passed_headers(answer.headers), first, frames, answer.close)
 
     def _whole(self, answer: Answer) -> Waiting[Opened]:
-        received = yield from answer.read_whole()
-        try:
-            parsed = orjson.loads(received)
-        except orjson.JSONDecodeError as exc:
-            raise UpstreamFailed("Copilot's answer is not JSON.", code="upstream_bad_response") from exc
+        received, parsed = yield from (self._folded(answer) if self.codec.ALWAYS_STREAMS else _parsed(answer))
         repaired, usage = self.codec.repair_answer(
             parsed,
             choice_count=self._choice_count,
-            answer_id=f"chatcmpl-{uuid.uuid4().hex}",
+            answer_id=new_id(self.codec),
             created=int(time.time()),
         )
         headers = passed_headers(answer.headers)
@@ -212,6 +249,16 @@ class Relay:
             repaired = {**repaired, "usage": self.codec.encode_usage(self._tally.usage)}
         unchanged = repaired is parsed
         return Opened(headers, received if unchanged else orjson.dumps(repaired), iter(()), answer.close)
+
+    def _folded(self, answer: Answer) -> Waiting[tuple[bytes, Any]]:
+        pieces = bytearray()
+        for piece in self._frames(answer):
+            if piece is None:
+                yield
+            else:
+                pieces += piece
+        folded = self.codec.fold(bytes(pieces))
+        return b"", folded
 
     def _estimate(self, written: str | None = None) -> Usage:
         """From the text itself, or from a stream's first frames scaled to its whole size."""
@@ -227,3 +274,25 @@ class Relay:
     def _tokenizer(self) -> str:
         model = self._catalogue.models().get(self.model)
         return model.tokenizer if model else "o200k_base"
+
+
+def _clear_of_secrets(frames: Iterator[bytes | None], answer: Answer) -> Iterator[bytes | None]:
+    try:
+        yield from frames
+    except ApiError as exc:
+        answer.clear_of_secrets(exc)
+        raise
+
+
+def new_id(codec: Codec) -> str:
+    """A name for an answer that has none, in the fashion of its protocol."""
+    return codec.ID_PREFIX + uuid.uuid4().hex
+
+
+def _parsed(answer: Answer) -> Waiting[tuple[bytes, Any]]:
+    """The body as it came, and what it says."""
+    received = yield from answer.read_whole()
+    try:
+        return received, orjson.loads(received)
+    except orjson.JSONDecodeError as exc:
+        raise UpstreamFailed("Copilot's answer is not JSON.", code="upstream_bad_response") from exc

@@ -40,7 +40,7 @@ _SHOWABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,31}|[a-z][a-z_]{0,31}")
 _ALSO_LOWER_CASE = frozenset({"HTTPS_PROXY", "NO_PROXY"})
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """The settings cannot be used. `problems`: one line each, naming the variable and what to do, without secrets."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:

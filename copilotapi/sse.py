@@ -12,7 +12,8 @@ from copilotapi.errors import UpstreamFailed
 MAX_FRAME_BYTES = 1_048_576
 HEARTBEAT = b": heartbeat\n\n"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_FRAME_END = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+# Atomic: the halves of one CRLF are not two line ends.
+_FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n|\n|\r)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from copilotapi.blueprints.http import json_response
 from copilotapi.errors import bad_request
 from copilotapi.metering.ledger import Ledger
 from copilotapi.protocols.conversation import JSON
-from copilotapi.upstream.credentials import Credentials
+from copilotapi.upstream.credentials import Credentials, NoAccount
 
 _DEFAULT_DAYS, _MAX_DAYS = 7, 62
 
 
-def build(credentials: Credentials, ledger: Ledger, account: Callable[[], JSON]) -> Blueprint:
+def build(credentials: Credentials | NoAccount, ledger: Ledger, account: Callable[[], JSON]) -> Blueprint:
     admin = Blueprint("admin", __name__)
 
     @admin.route("/v1/token/refresh", methods=["GET", "POST"])

@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 from flask import Request
@@ -11,7 +10,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from copilotapi.errors import ApiError, bad_request
-from copilotapi.loop import CallerSocket
+from copilotapi.loop import CallerSocket, let_others_run, limit_total
 from copilotapi.protocols.conversation import JSON
 
 _READ_BYTES = 65_536
@@ -55,6 +54,8 @@ def _check_headers(request: Request, max_bytes: int) -> None:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         message = "Send the body uncompressed: Content-Encoding is not supported."
         raise ApiError(message, status=415, kind="invalid_request_error", code="unsupported_content_encoding")
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise bad_request("Send the body as it is or in chunks: no other Transfer-Encoding is supported.")
     if (request.content_length or 0) > max_bytes:
         raise too_large(max_bytes)
 
@@ -62,18 +63,19 @@ def _check_headers(request: Request, max_bytes: int) -> None:
 def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> bytes:
     """Reads in a loop: one read of a chunked body over a limit would come back short, without an error."""
     stream = request.environ["wsgi.input"] if request.environ.get("wsgi.input_terminated") else request.stream
-    deadline = time.monotonic() + _TOTAL_SECONDS
     body = bytearray()
     caller_socket.limit_waits(_GAP_SECONDS)
     try:
-        while received := stream.read(min(_READ_BYTES, max_bytes + 1 - len(body))):
-            body += received
-            if len(body) > max_bytes:
-                raise too_large(max_bytes)
-            if time.monotonic() > deadline:
-                _too_slow()
-    except TimeoutError:
-        _too_slow()
+        with limit_total(_TOTAL_SECONDS):
+            while received := stream.read(min(_READ_BYTES, max_bytes + 1 - len(body))):
+                body += received
+                if len(body) > max_bytes:
+                    raise too_large(max_bytes)
+                if len(received) == _READ_BYTES:
+                    let_others_run()
+    except TimeoutError as exc:
+        message = "The body did not arrive in time."
+        raise ApiError(message, status=408, kind="invalid_request_error", code="request_timeout") from exc
     except (OSError, ParseException, HTTPException) as exc:
         raise bad_request("The body could not be read: it ended early or its framing is broken.") from exc
     if request.content_length is not None and len(body) < request.content_length:
@@ -84,11 +86,6 @@ def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> byte
 def too_large(max_bytes: int) -> ApiError:
     message = f"The body is larger than the {max_bytes} bytes this gateway takes (MAX_BODY_BYTES)."
     return ApiError(message, status=413, kind="invalid_request_error", code="request_too_large")
-
-
-def _too_slow() -> NoReturn:
-    message = "The body did not arrive in time."
-    raise ApiError(message, status=408, kind="invalid_request_error", code="request_timeout") from None
 
 
 def _is_too_deep(parsed: JSON) -> bool:

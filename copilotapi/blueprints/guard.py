@@ -5,23 +5,27 @@ Decides on the endpoint Flask matched, never on the path as it was written.
 
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from flask import Flask, Request, current_app, g, request
 
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.errors import ApiError
+from copilotapi.metering.editor_tokens import EditorTokens
 from copilotapi.metering.keys import ANONYMOUS, Caller, KeyRing
 from copilotapi.settings import Settings
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_FORWARDED_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
 # What a view declares itself to be, by the decorators below; a view that declares nothing wants a key.
 PUBLIC, KEY, ADMIN, LOOPBACK_OR_ADMIN = "public", "key", "admin", "loopback or admin"
+# Not the token issued for a key: it could be used to renew itself for ever.
+OWN_KEY = "the key itself"
+# GitHub's own API takes its tokens as `Authorization: token` (copilot-wire 2.1).
+_EDITORS = ("copilot", "completions")
 _EXEMPT_ATTRIBUTE = "exempt_from_limit"
 _ACCESS_ATTRIBUTE = "access"
 
@@ -42,10 +46,11 @@ def access(level: str, *, exempt_from_limit: bool = False) -> Callable[[View], V
 class Guard:
     """Installed once per app. Raises ApiError 401, 403, 421 or 429 before any view runs."""
 
-    def __init__(self, settings: Settings, keys: KeyRing, quota: AddressQuota) -> None:
+    def __init__(self, settings: Settings, keys: KeyRing, editor_tokens: EditorTokens, quota: AddressQuota) -> None:
         self._hosts = _LOOPBACK_NAMES | {host.lower() for host in (*settings.allowed_hosts, settings.host)}
         self._origins = frozenset(settings.allow_origins)
         self._keys = keys
+        self._editor_tokens = editor_tokens
         self._quota = quota
         self._takes_keyless = keys.is_empty and not settings.require_auth and settings.is_loopback
 
@@ -61,7 +66,7 @@ class Guard:
         g.caller = self._authenticated(getattr(view, _ACCESS_ATTRIBUTE, PUBLIC if view is None else KEY))
 
     def _check_host(self) -> None:
-        if host_name(request.environ.get("HTTP_HOST", "")) not in self._hosts:
+        if not all(host_name(host) in self._hosts for host in _asked_hosts(request)):
             message = "This gateway does not serve the host name asked for. The operator can add it to ALLOWED_HOSTS."
             raise ApiError(message, status=421, kind="invalid_request_error", code="misdirected_request")
 
@@ -82,7 +87,7 @@ class Guard:
             return None
         if level == LOOPBACK_OR_ADMIN and self._is_local(request):
             return None
-        caller = self._caller()
+        caller = self._caller(level)
         if level in (ADMIN, LOOPBACK_OR_ADMIN) and not caller.is_admin:
             hint = "" if self._keys.has_admin else " None is set: the operator can set ADMIN_KEY."
             raise ApiError(
@@ -90,16 +95,21 @@ class Guard:
             )
         return caller
 
-    def _caller(self) -> Caller:
+    def _caller(self, level: str) -> Caller:
         if self._takes_keyless and self._is_local(request):
             return ANONYMOUS
         api_key = _given_key(request)
         if api_key is None:
             raise _unauthorized(self._why_a_key())
-        caller = self._keys.caller(api_key)
+        caller = self._keys.caller(api_key) or (self._editor(api_key) if level != OWN_KEY else None)
         if caller is None:
             raise _unauthorized(self._why_a_key() if self._keys.is_empty else "The API key is not known here.")
         return caller
+
+    def _editor(self, given: str) -> Caller | None:
+        """Whom we issued a token to, while the key it was issued for is one of ours. Copilot's own tokens are nobody's."""
+        caller = self._editor_tokens.caller(given)
+        return caller if caller is not None and caller.key_id in self._keys.key_ids else None
 
     def _why_a_key(self) -> str:
         if self._takes_keyless:
@@ -114,17 +124,27 @@ class Guard:
         return (
             incoming.remote_addr in _LOOPBACK_NAMES
             and host_name(incoming.environ.get("HTTP_HOST", "")) in _LOOPBACK_NAMES
-            and not any(name in incoming.headers for name in _FORWARDED_HEADERS)
-            and incoming.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+            and not any(_tells_of_a_proxy(name) for name in incoming.environ)
+            and incoming.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site")
         )
 
 
 def host_name(host: str) -> str:
     """The name in a Host header, without port and brackets; "" when it is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
+
+
+def _asked_hosts(incoming: Request) -> Iterator[str]:
+    """The Host header, and the host of an absolute-form target, which wins over it (RFC 9112, 3.2.2)."""
+    yield incoming.environ.get("HTTP_HOST", "")
+    target = incoming.environ.get("RAW_URI", "")
+    if "://" in target and not target.startswith("/"):
+        yield target.partition("://")[2].partition("/")[0]
+
+
+def _tells_of_a_proxy(name: str) -> bool:
+    return name.startswith("HTTP_X_FORWARDED") or name in ("HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 
 def _request_id(given: str | None) -> str:
@@ -136,9 +156,10 @@ def _view() -> Callable[..., Any] | None:
 
 
 def _given_key(incoming: Request) -> str | None:
-    """From `Authorization: Bearer` or `x-api-key`; None when neither is there in that form."""
+    """From `Authorization: Bearer`, on an editor's paths also `token`, or `x-api-key`; None when neither is there."""
     scheme, _, given = incoming.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and given.strip():
+    schemes = ("bearer", "token") if incoming.blueprint in _EDITORS else ("bearer",)
+    if scheme.lower() in schemes and given.strip():
         return given.strip()
     return incoming.headers.get("x-api-key") or None
 

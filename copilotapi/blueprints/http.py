@@ -4,10 +4,12 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import Rule
 
 from copilotapi.errors import ApiError, CallerGone
 from copilotapi.loop import CallerSocket
@@ -23,11 +25,19 @@ log = logging.getLogger("copilotapi.request")
 
 # A status that comes within this time is told as a status; after it, headers and heartbeats begin (contract 7.7).
 _GRACE_SECONDS = 20.0
+# A method may be any word; a metric's label may not.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _INTERNAL_ERROR = "The gateway failed to handle this request. The operator finds the cause under this request id."
 
 
 def json_response(body: JSON, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, content_type="application/json")
+
+
+def new_call() -> Call:
+    """The request at hand, for the gateway."""
+    refuses_fallback = request.headers.get("X-CopilotAPI-No-Fallback", "").strip() in ("1", "true")
+    return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
 
 
 def respond(steps: Steps, *, is_streamed: bool, call: Call, caller_socket: CallerSocket, metrics: Metrics) -> Response:
@@ -96,6 +106,14 @@ class EventStream:
             self._steps.close()
 
 
+class ExactRule(Rule):
+    """Takes the methods it names. Werkzeug would let HEAD in wherever GET is, and HEAD would do a GET's work."""
+
+    def __init__(self, string: str, **options: Any) -> None:
+        super().__init__(string, **options)
+        self.methods = {*options["methods"]}
+
+
 def shown(error: ApiError) -> ApiError:
     """The error as the caller may see it: whatever it quotes, no secret comes through."""
     error.message = redact(error.message)
@@ -112,7 +130,11 @@ def error_response(error: ApiError) -> Response:
 
 
 def install(app: Flask, metrics: Metrics) -> None:
-    """Error handlers, common headers and the request log."""
+    """Error handlers, common headers and the request log; before any route is added, for it says how they match."""
+    app.url_rule_class = ExactRule  # type: ignore[assignment]
+    app.url_map.strict_slashes = False
+    # A redirect would be an answer without JSON's shape, and one more spelling that reaches a route.
+    app.url_map.merge_slashes = False
 
     def begin() -> None:
         g.started = time.monotonic()
@@ -130,22 +152,27 @@ def install(app: Flask, metrics: Metrics) -> None:
         return on_api_error(ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error"))
 
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.get("request_id", "")
+        response.headers["X-Request-Id"] = request_id = g.get("request_id", "")
+        # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
+        response.headers["X-GitHub-Request-Id"] = request_id
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers["X-Content-Type-Options"] = "nosniff"
         facts = _facts(response)
         call: Call | None = g.get("call")
         caller_socket: CallerSocket | None = g.get("caller_socket")
         started = g.get("started", time.monotonic())
+        body = request.environ["wsgi.input"]
 
         def end() -> None:
             if caller_socket is not None:
                 caller_socket.release()
+                caller_socket.discard(body)
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             log.info("request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
 
         response.call_on_close(end)
-        metrics.requests.labels(facts["route"], request.method, response.status_code).inc()
+        method = request.method if request.method in _METHODS else "other"
+        metrics.requests.labels(facts["route"], method, response.status_code).inc()
         return response
 
     app.before_request(begin)

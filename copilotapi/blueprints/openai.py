@@ -5,13 +5,13 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from copilotapi.blueprints.body import json_body
+from copilotapi.blueprints.editor_models import encode_model, encode_models, is_editor
 from copilotapi.blueprints.guard import KEY, access
-from copilotapi.blueprints.http import json_response, respond
+from copilotapi.blueprints.http import json_response, new_call, respond
 from copilotapi.gateway import Gateway
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat
 from copilotapi.protocols.conversation import JSON
-from copilotapi.relay import Call
 from copilotapi.upstream.models import Model
 
 # Copilot tells no date of creation; OpenAI's object has one.
@@ -26,30 +26,34 @@ def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int) -> Blueprint:
     @access(KEY)
     def create_chat_completion() -> Response:
         body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = _call()
+        g.call = call = new_call()
         steps = gateway.complete(chat, body, call)
         return respond(
             steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket, metrics=metrics
         )
 
     @openai.get("/v1/models")
-    @openai.get("/models")
     @access(KEY)
     def list_models() -> Response:
         return json_response({"object": "list", "data": [_shown(model) for model in gateway.models().values()]})
 
+    @openai.get("/models")
+    @access(KEY)
+    def list_models_for_anyone() -> Response:
+        return json_response(encode_models(gateway.models())) if is_editor(request.headers) else list_models()
+
     @openai.get("/v1/models/<path:model_id>")
-    @openai.get("/models/<path:model_id>")
     @access(KEY)
     def show_model(model_id: str) -> Response:
-        return json_response(_shown(gateway.model(model_id)))
+        return json_response(_shown(gateway.model(model_id.rstrip("/"))))
+
+    @openai.get("/models/<path:model_id>")
+    @access(KEY)
+    def show_model_to_anyone(model_id: str) -> Response:
+        is_asked_by_editor = is_editor(request.headers)
+        return json_response(encode_model(gateway.model(model_id))) if is_asked_by_editor else show_model(model_id)
 
     return openai
-
-
-def _call() -> Call:
-    refuses_fallback = request.headers.get("X-CopilotAPI-No-Fallback", "").strip() in ("1", "true")
-    return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
 
 
 def _shown(model: Model) -> JSON:

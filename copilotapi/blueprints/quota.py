@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from functools import cached_property
 
 from flask import Flask
 from flask_limiter import Limiter
@@ -26,14 +27,21 @@ class AddressQuota:
         self._is_off = per_minute == 0
         self._item = RateLimitItemPerMinute(max(per_minute, 1))
         self._local_item = RateLimitItemPerMinute(max(math.ceil(per_minute / workers), 1))
-        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    # A memory storage starts a timer when it is made, which must not happen before the server forks: made when needed.
+    @cached_property
+    def _local(self) -> RateLimiter:
+        return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    @cached_property
+    def _limiter(self) -> Limiter:
         # Flask-Limiter's hooks cost a third of a small request again; an app of its own keeps them off ours.
-        self._limiter = Limiter(
+        return Limiter(
             get_remote_address,
             app=Flask(__name__),
             strategy="sliding-window-counter",
-            storage_uri=store.limits_uri if isinstance(store, RedisStore) else "memory://",
-            storage_options=store.limits_options if isinstance(store, RedisStore) else {},
+            storage_uri=self._store.limits_uri if isinstance(self._store, RedisStore) else "memory://",
+            storage_options=self._store.limits_options if isinstance(self._store, RedisStore) else {},
         )
 
     def spend(self, address: str) -> None:

@@ -8,28 +8,28 @@ from copilotapi.blueprints.guard import LOOPBACK_OR_ADMIN, PUBLIC, access
 from copilotapi.blueprints.http import json_response
 from copilotapi.metering.metrics import CONTENT_TYPE, Metrics
 from copilotapi.store import Store
-from copilotapi.upstream.credentials import Credentials
+from copilotapi.upstream.credentials import Credentials, NoAccount
 from copilotapi.upstream.models import Catalogue
 
 _READY, _DEGRADED, _UNREADY = "ready", "degraded", "unready"
 
 
 def build(
-    credentials: Credentials, catalogue: Catalogue, store: Store, metrics: Metrics, about: dict[str, Any]
+    credentials: Credentials | NoAccount, catalogue: Catalogue, store: Store, metrics: Metrics, about: dict[str, Any]
 ) -> Blueprint:
     status = Blueprint("status", __name__)
 
-    @status.get("/")
+    @status.route("/", methods=["GET", "HEAD"])
     @access(PUBLIC)
     def show_about() -> Response:
         return json_response(about)
 
-    @status.get("/health")
+    @status.route("/health", methods=["GET", "HEAD"])
     @access(PUBLIC, exempt_from_limit=True)
     def show_health() -> Response:
         return json_response({"status": "ok"})
 
-    @status.get("/ready")
+    @status.route("/ready", methods=["GET", "HEAD"])
     @access(PUBLIC, exempt_from_limit=True)
     def show_readiness() -> Response:
         state, reasons = readiness(credentials, catalogue, store)
@@ -46,7 +46,9 @@ def build(
     return status
 
 
-def readiness(credentials: Credentials, catalogue: Catalogue, store: Store) -> tuple[str, list[dict[str, str]]]:
+def readiness(
+    credentials: Credentials | NoAccount, catalogue: Catalogue, store: Store
+) -> tuple[str, list[dict[str, str]]]:
     """The state and each reason for it (contract 7.4): unready without a usable token, degraded for what merely limps."""
     reasons = []
     token = credentials.status()

@@ -1,8 +1,11 @@
 """The `copilotapi` command: one file per subcommand. Edges only: each makes Settings and owns its process."""
 
+import logging
+
 import click
 
 from copilotapi.cli.demo import demo
+from copilotapi.cli.login import login, logout
 from copilotapi.cli.serve import serve
 from copilotapi.cli.simulate import simulate
 from copilotapi.cli.vocabularies import vocabularies
@@ -19,7 +22,9 @@ def main() -> None:
 
     Unofficial: it may break at any time, and using it may be against the terms of your account.
     """
+    # Without a handler Python prints warnings to standard error; a command tells what matters itself.
+    logging.getLogger("copilotapi").addHandler(logging.NullHandler())
 
 
-for _command in (serve, demo, simulate, vocabularies):
+for _command in (serve, demo, login, logout, simulate, vocabularies):
     main.add_command(_command)

@@ -4,7 +4,7 @@ A field stands here when two protocols can say it. Opaque things that must come 
 ride along unread. Wire JSON stops at the codecs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -84,6 +84,22 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """Text before and after a cursor. `next_indent` is set when the answer ends where its lines are indented less."""
+
+    prompt: str
+    suffix: str = ""
+    max_tokens: int = 256
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    language: str = ""
+    file_path: str = ""
+    next_indent: int | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts. `input_tokens` includes `cached_tokens`; `output_tokens` includes `reasoning_tokens`."""
 
@@ -144,6 +160,23 @@ class Completion:
     parts: tuple[Part, ...]
     reason: FinishReason
     usage: Usage | None = field(default=None)
+
+
+# A delta of one of several answers that run side by side; None where none of them had anything for a while.
+Indexed: TypeAlias = tuple[int, Delta] | None
+
+
+def interleave(sources: Iterable[Iterator[Delta | None]]) -> Iterator[Indexed]:
+    """One delta of each in turn, until all have ended."""
+    running = dict(enumerate(sources))
+    while running:
+        for index, source in list(running.items()):
+            try:
+                delta = next(source)
+            except StopIteration:
+                del running[index]
+            else:
+                yield None if delta is None else (index, delta)
 
 
 def collect(deltas: Iterable[Delta]) -> Completion:

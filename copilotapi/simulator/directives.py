@@ -8,7 +8,8 @@ Grammar: "[[simulate:" then words between blanks, then "]]". A bare word is the 
 fields of a fault, a value with blanks in double quotes. Without a kind it is the only one that fits: `status=` means
 status, `delay_seconds=` alone means delay, the fields of an answer mean answer. Several directives add up. They are read
 from the last user message. `times=2` counts by the exact text of that message: only the first two requests with it are
-hit, so a retry gets through; without `times` every one is. `path` and `every` belong to pushed faults only.
+hit, so a retry gets through; without `times` every one is. `model=` narrows one to requests for that model. `path` and
+`every` belong to pushed faults only.
 """
 
 import re
@@ -63,9 +64,10 @@ class PromptCounts:
 def _fault(words: str) -> Fault:
     try:
         wire = _parsed(words)
-        wire.setdefault("kind", _only_kind_for(wire))
-        wire.setdefault("times", 0)
-        return fault_from(wire)
+        kind = wire.get("kind") or _only_kind_for(wire)
+        if kind == "token_life":
+            raise FaultError("token_life happens to an exchange, which has no prompt: push it")
+        return fault_from({"times": 0} | wire | {"kind": kind})
     except FaultError as exc:
         raise FaultError(f"[[simulate:{words}]]: {exc}") from exc
 

@@ -1,6 +1,6 @@
 """github.com and api.github.com: device sign-in, the exchange for a Copilot token, who the user is (copilot-wire 1-3)."""
 
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from copilotapi.simulator.account import reset_date
 from copilotapi.simulator.answers import JSON, Answer, Refused, json_answer, text_answer
@@ -116,10 +116,12 @@ def _github_token(call: Call) -> str:
 
 
 def _proxy_host(call: Call) -> str | None:
+    """For `proxy-ep`: a name without a port, for what follows a colon is the token's seal (copilot-wire 2.3)."""
     settings = call.world.settings
     if settings.endpoints == "absent":
         return None
-    return settings.proxy_host or call.base_url.removeprefix("http://")
+    host = settings.proxy_host or urlsplit(call.base_url).hostname or ""
+    return None if ":" in host else host
 
 
 def _endpoints(call: Call) -> JSON:

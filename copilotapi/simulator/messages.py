@@ -41,6 +41,7 @@ def _turn(body: JSON, model: Model) -> Turn:
         prompt_token_count(body),
         tool_results=_tool_results(body["messages"][-1]),
         tools=_callable_tools(body, choice),
+        must_call=choice.get("type") in ("any", "tool"),
         parallel=choice.get("disable_parallel_tool_use") is not True,
         max_tokens=token_limit(body, "max_tokens"),
         thinks=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),

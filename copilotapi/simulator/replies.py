@@ -30,7 +30,8 @@ class Tool:
 class Turn:
     """A request as the model sees it.
 
-    `tool_results` is not empty when tools have just answered. `tools` are those that may be called now.
+    `tool_results` is not empty when tools have just answered. `tools` are those that may be called now; `must_call` says
+    that one has to be.
     """
 
     model_id: str
@@ -38,6 +39,7 @@ class Turn:
     prompt_tokens: int
     tool_results: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
+    must_call: bool = False
     parallel: bool = True
     max_tokens: int | None = None
     thinks: bool = False
@@ -155,7 +157,8 @@ def _of_length(text: str, words: int) -> str:
 
 
 def _calls(turn: Turn, wished: str) -> tuple[ToolCall, ...]:
-    if not turn.tools or wished == "none" or (turn.tool_results and wished == "auto"):
+    has_heard = bool(turn.tool_results) and not turn.must_call
+    if not turn.tools or wished == "none" or (has_heard and wished == "auto"):
         return ()
     if wished == "all":
         chosen = list(turn.tools)

@@ -84,6 +84,7 @@ def _turn(body: JSON, model: Model) -> Turn:
         prompt_token_count(body),
         tool_results=_tool_results(_items(body)),
         tools=_callable_tools(body),
+        must_call=body.get("tool_choice") == "required" or isinstance(body.get("tool_choice"), dict),
         parallel=body.get("parallel_tool_calls") is not False,
         max_tokens=token_limit(body, "max_output_tokens"),
         thinks=model.reasons and _effort(body) != "none",

@@ -16,8 +16,9 @@ class Settings:
 
     `github_tokens` None accepts any. `direct` lets a GitHub token be used at Copilot without an exchange.
     `endpoints`: "self" names the simulator in the exchange's answer, "absent" leaves them out, "proxy-ep" leaves them out
-    but names `proxy_host` (default: the simulator) inside the Copilot token. `api_url` overrides `endpoints.api`.
-    `device_outcome` is what the device flow ends in after `device_pending_polls`: granted, denied or expired.
+    but names `proxy_host` (default: the simulator's, without its port) inside the Copilot token. `api_url` overrides
+    `endpoints.api`. `device_outcome` is what the device flow ends in after `device_pending_polls`: granted, denied or
+    expired.
     """
 
     github_tokens: frozenset[str] | None = None

@@ -163,9 +163,8 @@ class Simulator:
         )
         self.recorder.add(record)
         body = parsed(request.body) if request.body else None
-        model = body.get("model") if isinstance(body, dict) else None
-        faults = self.faults.take(route.endpoint, request.path, model)
         call = Call(request, route.endpoint, parts, self._base_url(request), self._world, body)
+        faults = self.faults.take(route.endpoint, request.path, call.model)
         given = answer(route, call, faults)
         try:
             may_go_on = deliver(connection, request, given, call.faults)

@@ -109,7 +109,7 @@ class Connection:
 
     def _look(self, timeout_seconds: float | None) -> None:
         if len(self._ahead) >= _AHEAD_BYTES:
-            time.sleep(min(timeout_seconds or 0.0, 0.05))
+            time.sleep(0.05 if timeout_seconds is None else min(timeout_seconds, 0.05))
             return
         try:
             self._sock.settimeout(timeout_seconds)

@@ -61,6 +61,10 @@ class Call:
     def header(self, name: str) -> str:
         return self.request.headers.get(name, "")
 
+    @property
+    def model(self) -> str | None:
+        return model_in(self.body)
+
     def meet(self, faults: Sequence[Fault]) -> None:
         """Takes faults upon this call. Raises Refused when one of them is the answer."""
         self.faults.extend(faults)
@@ -77,7 +81,13 @@ class Call:
             faults = faults_in(prompt)
         except FaultError as exc:
             raise refuse(400, str(exc), "simulator_directive") from exc
-        self.meet(self.world.prompts.due(prompt, faults))
+        mine = [fault for fault in faults if fault.model in (None, self.model)]
+        self.meet(self.world.prompts.due(prompt, mine))
+
+
+def model_in(body: Any) -> str | None:
+    model = body.get("model") if isinstance(body, dict) else None
+    return model if isinstance(model, str) else None
 
 
 def parsed(body: bytes) -> Any:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import orjson
 import requests
@@ -18,13 +18,14 @@ from requests.adapters import BaseAdapter
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
-from copilotapi.upstream.refusals import refusal
+from copilotapi.upstream.refusals import refusal, without
 from copilotapi.upstream.transport import AdapterExchange, Clocks, Exchange, Transport
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Waiting = Generator[None, None, T]
+Host = Literal["api", "proxy"]
 
 # How long a call waits before it says so. Heartbeats are due every 10 s, the first after 20 (contract 3, 7.7).
 TICK_SECONDS = 10.0
@@ -61,9 +62,10 @@ class Hangup:
 class Answer:
     """Copilot's answer, its status known to be 2xx. Whoever receives one closes it."""
 
-    def __init__(self, response: requests.Response, exchange: Exchange) -> None:
+    def __init__(self, response: requests.Response, exchange: Exchange, secrets: tuple[str, ...] = ()) -> None:
         self.headers = response.headers
         self._exchange = exchange
+        self._secrets = secrets
 
     def read(self) -> bytes | None:
         """The next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone."""
@@ -80,6 +82,11 @@ class Answer:
             if len(body) > _MAX_ANSWER_BYTES:
                 raise UpstreamFailed("Copilot's answer is too long.", code="upstream_bad_response")
         return bytes(body)
+
+    def clear_of_secrets(self, error: ApiError) -> None:
+        """Takes out of an error made from this answer what was sent to get it: Copilot may echo it."""
+        error.message = without(self._secrets, error.message)
+        error.code = without(self._secrets, error.code) if error.code else error.code
 
     def close(self) -> None:
         self._exchange.close()
@@ -105,23 +112,29 @@ class CopilotClient:
         self._slots = threading.Semaphore(upstream_concurrency)
         self._on_retry = on_retry
 
+    def has_completion_host(self) -> bool:
+        """Whether the account was told where inline completions go."""
+        return self._credentials.current().proxy_url is not None
+
     def post(
-        self, path: str, body: bytes, headers: Mapping[str, str], request_id: str, hangup: Hangup
+        self,
+        host: Host,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        request_id: str,
+        hangup: Hangup,
+        attempts: Literal[1, 2] = 2,
     ) -> Waiting[Answer]:
-        """POSTs to the API host. Raises UpstreamRefused, UpstreamFailed, SignInFailed, CallerGone."""
-        try:
-            return (yield from self._with_fresh_token("POST", path, body, headers, request_id, hangup))
-        except UpstreamRefused as exc:
-            if exc.upstream_status not in _RETRIED_STATUSES:
-                raise
-            log.info("upstream_retry", extra={"request_id": request_id, "upstream_status": exc.upstream_status})
-        self._on_retry("status")
-        time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))
-        return (yield from self._with_fresh_token("POST", path, body, headers, request_id, hangup))
+        """POSTs to the API host or the completion proxy, at most `attempts` times: each may cost the account a request.
+
+        Raises UpstreamRefused, UpstreamFailed, SignInFailed, CallerGone.
+        """
+        return (yield from self._send("POST", host, path, body, headers, request_id, hangup, attempts))
 
     def list_models(self) -> list[dict[str, Any]]:
         """The `data` of GET /models. ApiError when there is none to be had."""
-        answer = finish(self._with_fresh_token("GET", "/models", b"", {}, "catalogue", Hangup()))
+        answer = finish(self._send("GET", "api", "/models", b"", {}, "catalogue", Hangup(), 2))
         try:
             listed = orjson.loads(finish(answer.read_whole()))["data"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as exc:
@@ -132,30 +145,48 @@ class CopilotClient:
             raise UpstreamFailed("Copilot's model list could not be read.", code="upstream_bad_response")
         return listed
 
-    def _with_fresh_token(
-        self, method: str, path: str, body: bytes, headers: Mapping[str, str], request_id: str, hangup: Hangup
+    def _send(
+        self,
+        method: str,
+        host: Host,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        request_id: str,
+        hangup: Hangup,
+        attempts: int,
     ) -> Waiting[Answer]:
-        """A 401 is about our token, never about the caller: another token, and once more."""
         copilot_token = self._credentials.current()
-        call = (method, path, body, headers, request_id, hangup)
+        call = (method, host, path, body, headers, request_id, hangup)
         try:
             return (yield from self._once(copilot_token, *call))
         except UpstreamRefused as exc:
-            if exc.upstream_status != 401:
+            if attempts < 2 or exc.upstream_status not in (401, *_RETRIED_STATUSES):
                 raise
-        self._on_retry("token")
-        copilot_token = self._credentials.replace(copilot_token)
+            log.info("upstream_retry", extra={"request_id": request_id, "upstream_status": exc.upstream_status})
+            first_status = exc.upstream_status
+        copilot_token = self._before_retry(first_status, copilot_token)
         try:
             return (yield from self._once(copilot_token, *call))
         except UpstreamRefused as exc:
-            if exc.upstream_status != 401:
-                raise
-            raise self._credentials.rejected_again() from exc
+            if first_status == exc.upstream_status == 401:
+                raise self._credentials.rejected_again() from exc
+            raise
+
+    def _before_retry(self, status: int, copilot_token: CopilotToken) -> CopilotToken:
+        """A 401 is about our token, never about the caller: another token. Anything else: the same one after a pause."""
+        if status == 401:
+            self._on_retry("token")
+            return self._credentials.replace(copilot_token)
+        self._on_retry("status")
+        time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))
+        return copilot_token
 
     def _once(
         self,
         copilot_token: CopilotToken,
         method: str,
+        host: Host,
         path: str,
         body: bytes,
         headers: Mapping[str, str],
@@ -164,7 +195,7 @@ class CopilotClient:
     ) -> Waiting[Answer]:
         request = requests.PreparedRequest()
         request.method = method
-        request.url = copilot_token.api_url + path
+        request.url = _base_url(copilot_token, host) + path
         request.headers = requests.structures.CaseInsensitiveDict(
             {**self._identification.to_copilot(copilot_token.secret, request_id), **headers}
         )
@@ -181,7 +212,7 @@ class CopilotClient:
                 raise
         finally:
             self._slots.release()
-        answer = Answer(response, exchange)
+        answer = Answer(response, exchange, (copilot_token.secret,))
         try:
             yield from self._check(response, answer, copilot_token)
         except BaseException:
@@ -206,11 +237,21 @@ class CopilotClient:
 
     def _check(self, response: requests.Response, answer: Answer, copilot_token: CopilotToken) -> Waiting[None]:
         status = response.status_code
+        is_readable = response.headers.get("Content-Encoding", "identity").lower() == "identity"
         if status != 200:
-            raise refusal(status, response.headers, (yield from _error_body(answer)), (copilot_token.secret,))
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            told = (yield from _error_body(answer)) if is_readable else b""
+            raise refusal(status, response.headers, told, (copilot_token.secret,))
+        if not is_readable:
             message = "Copilot's answer is compressed although that was not asked for."
             raise UpstreamFailed(message, code="upstream_bad_response")
+
+
+def _base_url(copilot_token: CopilotToken, host: Host) -> str:
+    if host == "api":
+        return copilot_token.api_url
+    if copilot_token.proxy_url is None:
+        raise UpstreamFailed("This account has no host for inline completions.", code="no_completion_host")
+    return copilot_token.proxy_url
 
 
 def begin(adapter: BaseAdapter, request: requests.PreparedRequest, clocks: Clocks) -> Exchange:

@@ -44,7 +44,7 @@ _QUOTA_FIELDS = (
     "limited_user_quotas",
     "limited_user_reset_date",
 )
-_UNSET = "No GitHub token is set. Set GITHUB_COPILOT_TOKEN to a token of an account with Copilot."
+_UNSET = "No GitHub token is set. Run `copilotapi login`, or set GITHUB_COPILOT_TOKEN, and start the gateway anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,11 @@ class Credentials:
         """A name for the account that tells nothing about it: the same token gives the same name on every host."""
         return self._sealer.account
 
+    @property
+    def sku(self) -> str:
+        """The kind of subscription, as the latest token tells it; "" while there is none. Never asks."""
+        return self._held.sku if self._held else ""
+
     def current(self) -> CopilotToken:
         """A token to send now. Exchanges only when none is alive, or when this caller is the one to renew a due one."""
         held = self._held
@@ -135,7 +140,9 @@ class Credentials:
     def replace(self, rejected: CopilotToken) -> CopilotToken:
         """Another token than the one Copilot just answered 401 to: the store's newer one, else a new one, at once."""
         if self._is_direct:
-            message = "Copilot does not accept the token given. Sign in again and set GITHUB_COPILOT_TOKEN anew."
+            message = (
+                "Copilot does not accept the token given. Run `copilotapi login`, or set GITHUB_COPILOT_TOKEN anew."
+            )
             raise SignInFailed(message, code="copilot_sign_in_required")
         return self._newer_than(rejected.generation)
 
@@ -355,3 +362,22 @@ class Credentials:
 
     def _key(self, name: str) -> str:
         return f"{name}:{self._sealer.account}"
+
+
+class NoAccount:
+    """Stands where Credentials stand when a handler answers: nothing to sign in to, nothing to refresh."""
+
+    account = "none"
+    sku = ""
+
+    def refresh_now(self) -> Refreshed:
+        return Refreshed("unchanged", 0, None, None)
+
+    def refresh_if_due(self) -> None:
+        pass
+
+    def status(self) -> CredentialStatus:
+        return CredentialStatus(_FOREVER, 0, None)
+
+    def quota(self) -> dict[str, Any]:
+        return {"unavailable": "A completion handler answers here; no GitHub account is asked."}

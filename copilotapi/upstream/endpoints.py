@@ -1,5 +1,6 @@
 """Which hosts a Copilot token may be sent to. The token answer names them; only known hosts are believed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,11 @@ from urllib.parse import urlsplit
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _COMPLETION_HOST = "copilot-proxy.githubusercontent.com"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# No user, no query, no fragment, and nothing that two readers of URLs could take apart differently.
+_PLAIN_URL = re.compile(
+    r"(https?)://([a-z0-9.-]+|\[::1\])(?::([0-9]{1,5}))?(?:/[a-z0-9._~/-]*)?", re.IGNORECASE | re.ASCII
+)
 
 
 class ForeignEndpoint(Exception):
@@ -53,22 +59,24 @@ class EndpointRules:
         if not url:
             return None
         if not isinstance(url, str) or not self._is_trusted(url):
-            shown = _host(url) if isinstance(url, str) else type(url).__name__
-            raise ForeignEndpoint(f"GitHub's answer names {shown!r}, which may not receive a Copilot token")
+            shown = repr(url[:100]) if isinstance(url, str) else f"a {type(url).__name__}"
+            raise ForeignEndpoint(f"GitHub's answer names {shown} as a host, which may not receive a Copilot token")
         return url.rstrip("/")
 
     def _is_trusted(self, url: str) -> bool:
-        parts, api = urlsplit(url), urlsplit(self.github_api_url)
-        host = parts.hostname or ""
-        if parts.username or parts.query or parts.fragment:
+        parts = _PLAIN_URL.fullmatch(url)
+        if parts is None:
             return False
-        if parts.scheme == "http":
-            return host in _LOOPBACK_HOSTS and host == api.hostname
-        if parts.scheme != "https":
+        scheme, host = parts[1].lower(), parts[2].lower().strip("[]")
+        port = int(parts[3] or _DEFAULT_PORTS[scheme])
+        api = urlsplit(self.github_api_url)
+        if host == api.hostname and host in _LOOPBACK_HOSTS:
+            return port < 65_536
+        if scheme != "https":
             return False
         if host == api.hostname:
-            return parts.port == api.port or host in _LOOPBACK_HOSTS
-        return parts.port in (None, 443) and self._is_copilot_host(host)
+            return port == (api.port or _DEFAULT_PORTS["https"])
+        return port == _DEFAULT_PORTS["https"] and self._is_copilot_host(host)
 
     def _is_copilot_host(self, host: str) -> bool:
         if host.endswith(".githubcopilot.com") or host == _COMPLETION_HOST:

@@ -94,22 +94,31 @@ class GitHub:
         request = requests.PreparedRequest()
         request.prepare(method="GET", url=url, headers=headers)
         try:
-            exchange = self._transport.begin(request, EXCHANGE_CLOCKS)
-            try:
-                response = None
-                while response is None:
-                    response = exchange.wait_head(EXCHANGE_CLOCKS.total_seconds)
-                body = bytearray()
-                while received := exchange.read1():
-                    body += received
-                    if len(body) > _MAX_ANSWER_BYTES:
-                        raise _unreadable("it is too long")
-            finally:
-                exchange.close()
+            response, body = fetch(self._transport, request)
         except UpstreamFailed as exc:
-            message = f"GitHub gave no answer: {exc.message.replace('Copilot', 'GitHub')}"
-            raise ExchangeRefused(message, code="copilot_token_unavailable", temporary=True) from exc
-        return response, _parsed(response, bytes(body))
+            raise ExchangeRefused(exc.message, code="copilot_token_unavailable", temporary=True) from exc
+        return response, _parsed(response, body)
+
+
+def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
+    """Asks GitHub within EXCHANGE_CLOCKS: the answer's head and its whole body. UpstreamFailed, told of GitHub."""
+    try:
+        exchange = transport.begin(request, EXCHANGE_CLOCKS)
+        try:
+            response = None
+            while response is None:
+                response = exchange.wait_head(EXCHANGE_CLOCKS.total_seconds)
+            body = bytearray()
+            while received := exchange.read1():
+                body += received
+                if len(body) > _MAX_ANSWER_BYTES:
+                    raise UpstreamFailed("Copilot's answer is too long.", code="upstream_bad_response")
+        finally:
+            exchange.close()
+    except UpstreamFailed as exc:
+        message = f"GitHub gave no answer: {exc.message.replace('Copilot', 'GitHub')}"
+        raise UpstreamFailed(message, code=exc.code or "", status=exc.status) from exc
+    return response, bytes(body)
 
 
 def _parsed(response: requests.Response, body: bytes) -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _refuse(response: requests.Response, answer: dict[str, Any]) -> NoReturn:
             message, code="copilot_token_unavailable", temporary=True, status=status, pause_seconds=pause_seconds
         )
     if status == 401:
-        message = "GitHub does not accept the GitHub token. Sign in again and set GITHUB_COPILOT_TOKEN anew."
+        message = "GitHub does not accept the GitHub token. Run `copilotapi login`, or set GITHUB_COPILOT_TOKEN anew."
         raise ExchangeRefused(message, code="copilot_sign_in_required", temporary=False, status=status)
     if status == 403:
         _refuse_access(answer, status)
@@ -153,7 +162,10 @@ def _refuse(response: requests.Response, answer: dict[str, Any]) -> NoReturn:
 def _refuse_access(answer: dict[str, Any], status: int) -> NoReturn:
     details = _object(answer.get("error_details"))
     told = " ".join(str(details.get("message") or answer.get("message") or "").split())[:300]
-    message = "GitHub refuses Copilot to this account" + (f": {told}" if told else ".")
+    page = str(details.get("url") or "")
+    # Some addresses wait for an editor's name to be put in (copilot-wire 2.5).
+    where = f" See {page}" if page.startswith("https://") and page.isprintable() and "{" not in page[:300] else ""
+    message = "GitHub refuses Copilot to this account" + (f": {told}" if told else ".") + where[:300]
     raise ExchangeRefused(message, code="copilot_access_refused", temporary=False, status=status)
 
 

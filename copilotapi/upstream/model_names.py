@@ -6,23 +6,29 @@ from collections.abc import Collection, Iterator, Mapping
 
 _MAX_ALIAS_STEPS = 16
 _DATE_SUFFIX = re.compile(r"[-@](\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
-_WINDOW_SUFFIX = re.compile(r"\[\d+m\]$", re.IGNORECASE)
+_WINDOW_SUFFIX = re.compile(r"\[\d+m\]$")
 # claude-3-5-sonnet and claude-sonnet-4-5: Anthropic writes versions with dashes, Copilot with dots (copilot-wire 4.4).
 _DASHED_VERSION = re.compile(r"(?<=-)(\d{1,2})-(\d{1,2})(?=-|$)")
-_CLAUDE_FAMILY = re.compile(r"^(?:claude-)?(opus|sonnet|haiku)$", re.IGNORECASE)
+_CLAUDE_FAMILY = re.compile(r"(?:claude-)?(opus|sonnet|haiku)")
 
 
 def resolve(name: str, aliases: Mapping[str, str], ids: Collection[str]) -> str | None:
     """The id that `name` means: itself, an alias, or the same model written another way. None when there is none."""
+    name = follow(name, aliases)
+    by_lower = {model_id.lower(): model_id for model_id in ids}
+    for spelling in _spellings(name.lower()):
+        if (model_id := by_lower.get(spelling)) is not None:
+            return model_id
+    return _newest_of_family(_undated(name.lower()), ids)
+
+
+def follow(name: str, aliases: Mapping[str, str]) -> str:
+    """What `name` stands for, through aliases of aliases; `name` itself when it is none. Aliases in a circle end in it."""
     for _ in range(_MAX_ALIAS_STEPS):
         if name not in aliases:
             break
         name = aliases[name]
-    by_lower = {model_id.lower(): model_id for model_id in ids}
-    for spelling in _spellings(name):
-        if (model_id := by_lower.get(spelling.lower())) is not None:
-            return model_id
-    return _newest_of_family(name, ids)
+    return name
 
 
 def near_matches(name: str, ids: Collection[str]) -> list[str]:
@@ -32,9 +38,8 @@ def near_matches(name: str, ids: Collection[str]) -> list[str]:
 
 def _spellings(name: str) -> Iterator[str]:
     yield name
-    plain = _WINDOW_SUFFIX.sub("", name).removeprefix("anthropic/").removeprefix("openai/")
-    undated = _DATE_SUFFIX.sub("", plain)
-    for spelling in (plain, undated):
+    undated = _undated(name)
+    for spelling in (_plain(name), undated):
         yield spelling
         yield _DASHED_VERSION.sub(r"\1.\2", spelling)
     # claude-3.5-sonnet and claude-sonnet-3.5 are one model in two fashions of naming.
@@ -45,11 +50,20 @@ def _spellings(name: str) -> Iterator[str]:
         yield f"claude-{swapped[2]}-{swapped[1]}"
 
 
+def _plain(name: str) -> str:
+    return _WINDOW_SUFFIX.sub("", name).removeprefix("anthropic/").removeprefix("openai/")
+
+
+def _undated(name: str) -> str:
+    return _DATE_SUFFIX.sub("", _plain(name))
+
+
 def _newest_of_family(name: str, ids: Collection[str]) -> str | None:
     """`opus`, `sonnet`, `haiku`: the highest plain version the account has."""
-    family = _CLAUDE_FAMILY.match(name)
+    family = _CLAUDE_FAMILY.fullmatch(name)
     if family is None:
         return None
-    plain = re.compile(rf"claude-{family[1].lower()}-(\d+(?:\.\d+)?)")
-    versions = [(float(match[1]), model_id) for model_id in ids if (match := plain.fullmatch(model_id))]
-    return max(versions)[1] if versions else None
+    of_family = re.compile(rf"claude-{family[1]}-(\d{{1,3}})(?:\.(\d{{1,3}}))?")
+    versions = ((of_family.fullmatch(model_id), model_id) for model_id in ids)
+    found = [(int(match[1]), int(match[2] or 0), model_id) for match, model_id in versions if match]
+    return max(found)[2] if found else None

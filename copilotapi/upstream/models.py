@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from copilotapi.errors import ApiError
+from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.store import Store
-from copilotapi.upstream.model_names import near_matches, resolve
+from copilotapi.upstream.model_names import follow, near_matches, resolve
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +20,13 @@ _FRESH_SECONDS = 600.0
 _STALE_SECONDS = 1800.0
 _RETRY_SECONDS = 30.0
 _WAIT_SECONDS = 15.0
+_USUAL_ENGINE = "gpt-41-copilot"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """`kind` is chat, embeddings or completion. `wire` is Copilot's own object, duplicates merged."""
+    """`kind` is chat, embeddings or completion. `wire` is Copilot's own object, duplicates merged, always with
+    `capabilities`."""
 
     id: str
     kind: str
@@ -45,12 +47,14 @@ class Catalogue:
         aliases: Mapping[str, str],
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._fetch = fetch
         self._store = store
         self._store_key = store_key
         self._aliases = aliases
         self._clock = clock
+        self._wall_clock = wall_clock
         self._models: dict[str, Model] = {}
         self._fetched = float("-inf")
         self._failed = float("-inf")
@@ -65,9 +69,11 @@ class Catalogue:
         return models
 
     def models(self) -> dict[str, Model]:
-        """By id, in Copilot's order; empty when none could ever be fetched. Waits only while there is nothing to serve."""
-        now = self._clock()
-        if now - self._fetched >= _FRESH_SECONDS and now - self._failed >= _RETRY_SECONDS:
+        """By id, in Copilot's order; empty when none could ever be fetched.
+
+        One caller renews what is due; the others wait for it only while there is nothing to serve.
+        """
+        if self._is_due():
             self._refresh(wait=not self._models)
         return self._models
 
@@ -85,13 +91,34 @@ class Catalogue:
             raise unknown_model(name, models)
         return models[model_id]
 
+    def completion_engine(self, named: str | None) -> str | None:
+        """The engine for inline completions: the one named, else the account's first; None when it has none.
+
+        None as well for the name of a chat model: then that one is meant to answer. Without a catalogue, the engine
+        that editors take for want of another (copilot-wire 9.1).
+        """
+        models = self.models()
+        if not models:
+            return _USUAL_ENGINE
+        model = models.get(resolve(named, self._aliases, models) or "") if named else None
+        if model is not None:
+            return model.id if model.kind == "completion" else None
+        return next((model.id for model in models.values() if model.kind == "completion"), None)
+
+    def chat_model(self, named: str | None) -> str | None:
+        """`named` when it means a chat model of this account: what editors name is often an engine."""
+        models = self.models()
+        model = models.get(resolve(named, self._aliases, models) or "") if named else None
+        return named if model is not None and model.kind == "chat" else None
+
     def default(self) -> str | None:
         """The chat model Copilot itself takes when none is chosen."""
         chosen = (model for model in self.models().values() if model.wire.get("is_chat_default") is True)
         return next((model.id for model in chosen), None)
 
     def alias(self, name: str) -> str:
-        return self._aliases.get(name, name)
+        """What `name` stands for while there is no catalogue to know by."""
+        return follow(name, self._aliases)
 
     def refresh_if_due(self) -> None:
         """The scheduled fetch; a failure is logged and retried later."""
@@ -103,35 +130,48 @@ class Catalogue:
         age_seconds = self._clock() - self._fetched
         return age_seconds if self._models and age_seconds > _STALE_SECONDS else None
 
+    def _is_due(self) -> bool:
+        now = self._clock()
+        return now - self._fetched >= _FRESH_SECONDS and now - self._failed >= _RETRY_SECONDS
+
     def _refresh(self, wait: bool) -> None:
         if not self._flight.acquire(blocking=wait, timeout=_WAIT_SECONDS if wait else -1):
             return
         try:
-            if self._clock() - self._fetched < _FRESH_SECONDS:
-                return
-            listed = self._shared() or self._fetch_and_share()
-            self._models = merged(listed)
-            self._fetched = self._clock()
+            if self._is_due() and not self._adopt_shared():
+                self._fetch_unless_another_does()
         except ApiError as exc:
             self._failed, self._failure = self._clock(), exc
             log.warning("catalogue_refresh_failed", extra={"code": exc.code, "reason": exc.message})
         finally:
             self._flight.release()
 
-    def _shared(self) -> list[dict[str, Any]] | None:
-        shared = self._store.get(self._store_key())
-        if shared is None:
-            return None
+    def _adopt_shared(self) -> bool:
+        """What another worker fetched, as old as it is; False when there is nothing fresh."""
         try:
-            listed = orjson.loads(shared)
-        except orjson.JSONDecodeError:
-            return None
-        return listed if isinstance(listed, list) else None
+            shared = orjson.loads(self._store.get(self._store_key()) or b"{}")
+            models, age_seconds = merged(shared["models"]), self._wall_clock() - shared["fetched_at"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return False
+        if not models or not 0 <= age_seconds < _FRESH_SECONDS:
+            return False
+        self._models, self._fetched = models, self._clock() - age_seconds
+        return True
 
-    def _fetch_and_share(self) -> list[dict[str, Any]]:
+    def _fetch_unless_another_does(self) -> None:
+        """Workers come due together. Who has nothing to serve fetches all the same."""
+        with self._store.lock(f"{self._store_key()}:fetch", _WAIT_SECONDS) as is_ours:
+            if (is_ours or not self._models) and not self._adopt_shared():
+                self._fetch_and_share()
+
+    def _fetch_and_share(self) -> None:
         listed = self._fetch()
-        self._store.set(self._store_key(), orjson.dumps(listed), _FRESH_SECONDS)
-        return listed
+        models = merged(listed)
+        if not models:
+            raise UpstreamFailed("Copilot lists no models for this account.", code="upstream_bad_response")
+        self._models, self._fetched = models, self._clock()
+        shared = {"fetched_at": self._wall_clock(), "models": listed}
+        self._store.set(self._store_key(), orjson.dumps(shared), _FRESH_SECONDS)
 
 
 def merged(listed: list[dict[str, Any]]) -> dict[str, Model]:
@@ -166,8 +206,8 @@ def _model(wire: dict[str, Any]) -> Model:
     return Model(
         id=wire["id"],
         kind=kind,
-        vendor=str(wire.get("vendor", "")),
+        vendor=str(wire.get("vendor") or ""),
         endpoints=tuple(str(endpoint) for endpoint in endpoints),
         tokenizer=str(capabilities.get("tokenizer", "o200k_base")),
-        wire=wire,
+        wire={**wire, "capabilities": capabilities},
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from copilotapi.errors import UpstreamRefused
-from copilotapi.redaction import redact
+from copilotapi.redaction import REDACTED, redact
 
 _MAX_TOLD_CHARS = 1000
 _MAX_RETRY_AFTER_SECONDS = 30 * 86_400.0
@@ -18,7 +18,10 @@ _QUOTA_CODES = ("quota_exceeded", "free_quota_exceeded", "overage_limit_reached"
 _ACCOUNT_WIDE_LIMITS = ("user_global", "user_weekly", "quota", "integration_", "extension_blocked")
 # Headers of an answer that help whoever reads it (copilot-wire 4.2); nothing else of it is passed on.
 _PASSED_HEADERS = ("x-ratelimit-", "x-quota-snapshot-")
-_MARKUP = re.compile(r"<\s*(?:!doctype|html|body|head)", re.IGNORECASE)
+# Told without a code by older back ends (copilot-wire 8.2).
+_TOO_LONG = re.compile(r"prompt token count of \d+ exceeds the limit|too large for model context window")
+_SPENT = re.compile(r"\bquota exceeded\b", re.IGNORECASE)
+_MARKUP = re.compile(r"\A\s*<|<\s*(?:!doctype|html|body|head)", re.IGNORECASE)
 
 
 class Told(NamedTuple):
@@ -37,11 +40,10 @@ class _Meaning(NamedTuple):
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...] = ()) -> UpstreamRefused:
     """The error to raise for a non-2xx answer. `secrets` never come through, whatever Copilot echoes."""
-    told = read_envelope(body)
+    told = read_envelope(body) if status >= 400 else Told("", "", "")
+    told = Told(*(without(secrets, field) for field in told))
     meaning = _meaning(status, told)
     message = told.message or f"Copilot answered {status} without saying why."
-    for secret in secrets:
-        message = message.replace(secret, "[redacted]")
     return UpstreamRefused(
         redact(message),
         status=meaning.status,
@@ -55,6 +57,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: tuple
     )
 
 
+def without(secrets: tuple[str, ...], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
+    return text
+
+
 def read_envelope(body: bytes) -> Told:
     """JSON with or without `error` around it, or plain text: all occur, whatever Content-Type says (copilot-wire 8.1)."""
     try:
@@ -62,9 +70,9 @@ def read_envelope(body: bytes) -> Told:
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "replace")
         return Told("" if _MARKUP.search(text) else _one_line(text), "", "")
-    inner = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
+    inner = (parsed.get("error") or parsed) if isinstance(parsed, dict) else parsed
     if not isinstance(inner, dict):
-        return Told(_one_line(str(inner)), "", "")
+        return Told(_one_line(inner) if isinstance(inner, str) else "", "", "")
     return Told(_one_line(_text(inner, "message")), _text(inner, "code"), _text(inner, "param"))
 
 
@@ -93,12 +101,13 @@ def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _meaning(status: int, told: Told) -> _Meaning:
-    code = told.code
-    if code.startswith(_CONTEXT_CODES) or ("exceeds the limit of" in told.message and "prompt token" in told.message):
+    # A code may have a suffix after a colon (copilot-wire 8.2).
+    code = told.code.partition(":")[0]
+    if code.startswith(_CONTEXT_CODES) or (not code and _TOO_LONG.search(told.message)):
         return _Meaning(400, "invalid_request_error", "context_length_exceeded")
     if code == "model_not_supported":
         return _Meaning(404, "invalid_request_error", "model_not_found")
-    if status == 402 or code.startswith(_QUOTA_CODES):
+    if status == 402 or code.startswith(_QUOTA_CODES) or (status == 429 and _is_spent(told)):
         # Not OpenAI's 429: its SDKs would retry, and a spent quota is not to be probed.
         return _Meaning(402, "insufficient_quota", "insufficient_quota")
     if status == 429 or code == "rate_limited":
@@ -120,6 +129,10 @@ def _meaning(status: int, told: Told) -> _Meaning:
     if status in (503, 504):
         return _Meaning(status, "server_error", code or "upstream_unavailable")
     return _Meaning(502, "server_error", code or "upstream_error")
+
+
+def _is_spent(told: Told) -> bool:
+    return not told.code and _SPENT.search(told.message) is not None
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

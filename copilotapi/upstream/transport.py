@@ -67,7 +67,7 @@ class Transport(BaseAdapter):
         self._pool = ConnectionPool(network or Network(), clock)
 
     def begin(self, request: requests.PreparedRequest, clocks: Clocks | None = None) -> "SocketExchange":
-        """Sends the request. UpstreamFailed when no connection could be made."""
+        """Connects; the first `wait_head` sends the request. UpstreamFailed when no connection could be made."""
         return SocketExchange(self._pool, request, clocks or self.clocks, self._clock)
 
     def send(
@@ -124,16 +124,17 @@ class SocketExchange:
         self._message = _request_bytes(request)
         self._aborted = False
         self._connection: Connection | None = None
-        self._send(pool.take_idle(self._origin))
+        self._connect(pool.take_idle(self._origin))
 
     def wait_head(self, tick_seconds: float) -> requests.Response | None:
         while not self._answer.head_complete:
+            self._send()
             received = self._receive(tick_seconds)
             if received is None:
                 return None
             if not received:
                 if self._may_send_again():
-                    self._send(None)
+                    self._connect()
                     continue
                 raise self._cut()
             self._answer.feed(received)
@@ -182,26 +183,31 @@ class SocketExchange:
     def release_conn(self) -> None:
         self.close()
 
-    def _send(self, connection: Connection | None) -> None:
+    def _connect(self, idle: Connection | None = None) -> None:
         self.close()
-        while True:
-            self._connection = connection or self._pool.open(self._origin, self._clocks.connect_seconds)
-            if self._aborted:
-                raise CallerGone
-            self._answer = _Answer(self._request.method or "GET")
-            self._deadline = self._clock() + self._clocks.first_byte_seconds
+        self._connection = idle or self._pool.open(self._origin, self._clocks.connect_seconds)
+        self._is_sent = False
+        self._answer = _Answer(self._request.method or "GET")
+        self._deadline = self._clock() + self._clocks.first_byte_seconds
+
+    def _send(self) -> None:
+        """The request, if it is not sent yet. Not part of construction: an abort must reach a send that blocks."""
+        while not self._is_sent:
+            if self._aborted or self._connection is None:
+                raise self._cut()
             try:
                 self._connection.sock.settimeout(self._left())
                 self._connection.sock.sendall(self._message)
             except TimeoutError as exc:
                 raise self._timed_out("it did not take the request") from exc
-            except OSError:
+            except OSError as exc:
+                if self._aborted:
+                    raise self._cut() from exc
                 # A far end that refuses early (413) answers and closes while we still write: its answer is read next.
                 if self._connection.reused:
-                    self._connection.close()
-                    connection = None
+                    self._connect()
                     continue
-            return
+            self._is_sent = True
 
     def _may_send_again(self) -> bool:
         """Only a kept-alive connection that died before any byte: the far end closed it while we were writing."""

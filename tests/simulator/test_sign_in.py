@@ -70,7 +70,9 @@ def test_without_accept_json_the_answer_is_a_form(client: Client) -> None:
     assert client.send("GET", "/login/device").status == 200
 
 
-def test_a_copilot_token_has_the_fields_of_the_real_one_and_its_own_address(simulator: Simulator, client: Client) -> None:
+def test_a_copilot_token_has_the_fields_of_the_real_one_and_its_own_address(
+    simulator: Simulator, client: Client
+) -> None:
     answer = client.exchange()
     fields, _, seal = answer["token"].partition(":")
     named = dict(field.split("=", 1) for field in fields.split(";")[:-1])

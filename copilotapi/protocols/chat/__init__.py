@@ -1,21 +1,45 @@
 """OpenAI Chat Completions: what a request asks, and the repair of Copilot's defects on the way back."""
 
-from copilotapi.protocols.chat.answer import answer_text, repair_answer
-from copilotapi.protocols.chat.request import check_request, decode_request, for_upstream, remedy, traits
+from typing import Literal
+
+from copilotapi.protocols.chat.answer import answer_text, fold, repair_answer
+from copilotapi.protocols.chat.decode import decode_stream
+from copilotapi.protocols.chat.encode import encode_response, encode_stream
+from copilotapi.protocols.chat.request import (
+    check_request,
+    decode_request,
+    decode_requests,
+    encode_request,
+    for_upstream,
+    remedy,
+    traits,
+)
 from copilotapi.protocols.chat.stream import new_tally, repair_stream, written_text
 from copilotapi.protocols.chat.usage import encode_usage
 from copilotapi.protocols.openai_errors import encode_error, encode_stream_error
 
 ENDPOINT = "/chat/completions"
+HOST: Literal["api", "proxy"] = "api"
+ID_PREFIX = "chatcmpl-"
+ALWAYS_STREAMS = False
 
 __all__ = [
+    "ALWAYS_STREAMS",
     "ENDPOINT",
+    "HOST",
+    "ID_PREFIX",
     "answer_text",
     "check_request",
     "decode_request",
+    "decode_requests",
+    "decode_stream",
     "encode_error",
+    "encode_request",
+    "encode_response",
+    "encode_stream",
     "encode_stream_error",
     "encode_usage",
+    "fold",
     "for_upstream",
     "new_tally",
     "remedy",

@@ -29,6 +29,11 @@ def repair_answer(body: Any, *, choice_count: int, answer_id: str, created: int)
     return (body if repaired == body else repaired), decode_usage(body.get("usage"))
 
 
+def fold(frames: bytes) -> JSON:
+    """Chat answers come whole when they are asked for whole."""
+    raise UpstreamFailed("Copilot answered with a stream that nobody asked for.", code="upstream_bad_response")
+
+
 def answer_text(answer: JSON) -> str:
     """What the model wrote: text, reasoning and tool input, for counting."""
     written: list[str] = []

@@ -34,6 +34,8 @@ _DROPPED_FIELDS = ("store", "metadata", "service_tier")
 _LIMIT_TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _UNSUPPORTED = re.compile(r"[Uu]nsupported parameter: '(\w+)'")
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+# https://platform.openai.com/docs/api-reference/chat/create: n is at most 128.
+_MAX_CHOICES = 128
 _COUNTS = ("max_tokens", "max_completion_tokens", "n")
 
 
@@ -63,6 +65,8 @@ def check_request(body: JSON) -> None:
         _check(body, name, int, "a whole number")
         if isinstance(body.get(name), int) and body[name] < 1:
             raise bad_request(f"'{name}' must be at least 1.", param=name)
+    if (body.get("n") or 1) > _MAX_CHOICES:
+        raise bad_request(f"'n' must be at most {_MAX_CHOICES}.", param="n")
     _check(body, "stream", bool, "true or false")
     _check(body, "stream_options", dict, "an object")
     _check(body, "tools", list, "a list")
@@ -70,6 +74,8 @@ def check_request(body: JSON) -> None:
         if not isinstance(tool, dict) or not isinstance(tool.get("function", {}), dict):
             raise bad_request("Each tool must be an object.", param=f"tools.{index}")
     _check(body, "stop", str | list, "a string or a list of strings")
+    if not all(isinstance(word, str) for word in body.get("stop") or ()):
+        raise bad_request("'stop' must be a string or a list of strings.", param="stop")
 
 
 def traits(body: JSON) -> Traits:
@@ -123,6 +129,73 @@ def decode_request(body: JSON) -> Conversation:
         response_format=body.get("response_format"),
         parallel_tool_calls=body.get("parallel_tool_calls"),
     )
+
+
+def decode_requests(body: JSON) -> list[Conversation]:
+    """As many times the same as choices are asked for."""
+    return [decode_request(body)] * (body.get("n") or 1)
+
+
+def encode_request(conversation: Conversation) -> JSON:
+    """The body that asks for this conversation, streamed."""
+    body: JSON = {
+        "model": conversation.model,
+        "messages": [encoded for message in conversation.messages for encoded in _encoded_messages(message)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if conversation.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.input_schema},
+            }
+            for tool in conversation.tools
+        ]
+    if conversation.tool_choice in ("auto", "none", "required"):
+        body["tool_choice"] = conversation.tool_choice
+    elif conversation.tool_choice:
+        body["tool_choice"] = {"type": "function", "function": {"name": conversation.tool_choice}}
+    optional = {
+        "max_tokens": conversation.max_tokens,
+        "temperature": conversation.temperature,
+        "top_p": conversation.top_p,
+        "stop": list(conversation.stop) or None,
+        "reasoning_effort": conversation.reasoning_effort,
+        "response_format": conversation.response_format,
+        "parallel_tool_calls": conversation.parallel_tool_calls,
+    }
+    return body | {name: value for name, value in optional.items() if value is not None}
+
+
+def _encoded_messages(message: Message) -> Iterable[JSON]:
+    """One message, or one for each tool result in it."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    for result in results:
+        yield {"role": "tool", "tool_call_id": result.tool_use_id, "content": _encoded_parts(result.parts)}
+    others = tuple(part for part in message.parts if isinstance(part, Text | Image))
+    calls = [part for part in message.parts if isinstance(part, ToolUse)]
+    if others or calls or not results:
+        encoded: JSON = {"role": message.role, "content": _encoded_parts(others) if others else None}
+        if calls:
+            encoded["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.input_json}}
+                for call in calls
+            ]
+        yield encoded
+
+
+def _encoded_parts(parts: Iterable[Text | Image]) -> str | list[JSON]:
+    encoded: list[JSON] = []
+    for part in parts:
+        match part:
+            case Text(text):
+                encoded.append({"type": "text", "text": text})
+            case Image(url, detail):
+                encoded.append({"type": "image_url", "image_url": {"url": url, "detail": detail}})
+    if all(part["type"] == "text" for part in encoded):
+        return "".join(part["text"] for part in encoded)
+    return encoded
 
 
 def _check_message(message: object, param: str) -> None:

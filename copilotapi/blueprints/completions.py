@@ -1,0 +1,41 @@
+"""Text completions: OpenAI's legacy path and the ones editors use, which name an engine."""
+
+from flask import Blueprint, Response, g, request
+
+from copilotapi.blueprints.body import json_body
+from copilotapi.blueprints.guard import KEY, access
+from copilotapi.blueprints.http import new_call, respond
+from copilotapi.gateway import Gateway
+from copilotapi.metering.metrics import Metrics
+from copilotapi.protocols import completions
+from copilotapi.protocols.conversation import JSON
+
+
+def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int, limits: completions.TokenLimits) -> Blueprint:
+    blueprint = Blueprint("completions", __name__)
+
+    @blueprint.post("/v1/completions")
+    @blueprint.post("/completions")
+    @access(KEY)
+    def create_completion() -> Response:
+        return answer({})
+
+    @blueprint.post("/v1/engines/<engine>/completions")
+    @blueprint.post("/engines/<engine>/completions")
+    @blueprint.post("/proxy/v1/engines/<engine>/completions")
+    @access(KEY)
+    def create_engine_completion(engine: str) -> Response:
+        """The engine of the path is the model, whatever the body says."""
+        return answer({"model": engine})
+
+    def answer(more: JSON) -> Response:
+        body = {**json_body(request, g.caller_socket, max_body_bytes), **more}
+        completions.check_request(body)
+        body = completions.with_limits(body, limits)
+        g.call = call = new_call()
+        steps = gateway.complete(completions, body, call)
+        return respond(
+            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket, metrics=metrics
+        )
+
+    return blueprint

@@ -1,0 +1,121 @@
+"""An answer that is composed here from deltas: a handler's, or another model's in a protocol it does not speak."""
+
+import time
+from collections.abc import Iterator
+from typing import TypedDict
+
+import orjson
+
+from copilotapi.protocols.conversation import (
+    JSON,
+    Delta,
+    Finished,
+    Indexed,
+    ReasoningDelta,
+    TextDelta,
+    ToolInputDelta,
+    Usage,
+    collect,
+    interleave,
+)
+from copilotapi.relay import Call, Codec, Opened, new_id
+from copilotapi.token_count import TokenCounter
+from copilotapi.upstream.client import Waiting
+
+
+class _Envelope(TypedDict):
+    answer_id: str
+    model: str
+    created: int
+
+
+class Composed:
+    """`sources` give one choice each, Started to Finished. Stands where a Relay stands."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        body: JSON,
+        call: Call,
+        counter: TokenCounter,
+        sources: list[Iterator[Delta | None]],
+    ) -> None:
+        self.codec = codec
+        self.call = call
+        self.model = ""
+        self._body = body
+        self._counter = counter
+        self._sources = sources
+        self._has_begun = False
+        self._told: list[Usage] = []
+        self._written: list[str] = []
+
+    def open(self, model: str) -> Waiting[Opened]:
+        """Waits for the first bytes. Raises whatever the sources raise."""
+        self.model = model
+        try:
+            if self._body.get("stream"):
+                return (yield from self._streamed())
+            return (yield from self._whole())
+        except BaseException:
+            self._close()
+            raise
+
+    def usage(self) -> Usage | None:
+        """What the sources told, else an estimate, else None when nothing ever came."""
+        if not self._has_begun:
+            return None
+        if len(self._told) == len(self._sources):
+            return Usage(sum(told.input_tokens for told in self._told), sum(told.output_tokens for told in self._told))
+        input_tokens = self._counter.count(self.codec.decode_request(self._body))
+        return Usage(input_tokens, self._counter.count_text("".join(self._written)), estimated=True)
+
+    def _streamed(self) -> Waiting[Opened]:
+        wants_usage = bool((self._body.get("stream_options") or {}).get("include_usage"))
+        pieces = self.codec.encode_stream(
+            self._counted(), **self._envelope(), usage=self._known_usage if wants_usage else None
+        )
+        first = b""
+        for piece in pieces:
+            if piece is None:
+                yield
+                continue
+            first = piece
+            break
+        return Opened({}, first, pieces, self._close)
+
+    def _whole(self) -> Waiting[Opened]:
+        collected: dict[int, list[Delta]] = {index: [] for index in range(len(self._sources))}
+        for indexed in self._counted():
+            if indexed is None:
+                yield
+            else:
+                collected[indexed[0]].append(indexed[1])
+        completions = {index: collect(deltas) for index, deltas in collected.items()}
+        answer = self.codec.encode_response(completions, **self._envelope())
+        usage = self._known_usage()
+        answer["usage"] = self.codec.encode_usage(usage)
+        headers = {"X-CopilotAPI-Usage": "estimate" if usage.estimated else "upstream"}
+        return Opened(headers, orjson.dumps(answer), iter(()), self._close)
+
+    def _counted(self) -> Iterator[Indexed]:
+        for indexed in interleave(self._sources):
+            self._has_begun = self._has_begun or indexed is not None
+            match indexed:
+                case (_, TextDelta(text)) | (_, ReasoningDelta(text, _)) | (_, ToolInputDelta(text)):
+                    self._written.append(text)
+                case (_, Finished(_, usage)) if usage is not None:
+                    self._told.append(usage)
+            yield indexed
+
+    def _envelope(self) -> _Envelope:
+        return {"answer_id": new_id(self.codec), "model": self.model, "created": int(time.time())}
+
+    def _known_usage(self) -> Usage:
+        return self.usage() or Usage(0, 0, estimated=True)
+
+    def _close(self) -> None:
+        for source in self._sources:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()

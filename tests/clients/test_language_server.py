@@ -1,0 +1,122 @@
+"""GitHub's own Copilot language server signs in at the gateway and completes code, as it does in editors."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from copilotapi.simulator import Simulator
+from tests.clients.language_server import LanguageServer
+from tests.gateway_process import GITHUB_TOKEN, GatewayProcess
+
+_KEY = "gho_a_key_shaped_like_githubs_0123456789"
+_CODE = "def greet(name):\n    \n\n\ndef other():\n    pass\n"
+_NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module", params=["", _KEY], ids=["without keys", "with API_KEYS"])
+def gateway(request: pytest.FixtureRequest, simulator: Simulator) -> Iterator[GatewayProcess]:
+    with GatewayProcess(simulator.url, **({"API_KEYS": request.param} if request.param else {})) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def handler_gateway() -> Iterator[GatewayProcess]:
+    with GatewayProcess(
+        _NOWHERE, GITHUB_COPILOT_TOKEN="", COMPLETION_HANDLER="tests.clients.completion_handler:complete"
+    ) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServer]:
+    with signed_in(gateway, tmp_path_factory.mktemp("editor"), _KEY) as server:
+        yield server
+
+
+def signed_in(gateway: GatewayProcess, home: Path, api_key: str) -> LanguageServer:
+    """A server whose every GitHub address is the gateway's."""
+    server = LanguageServer(
+        home,
+        {
+            "GITHUB_COPILOT_TOKEN": api_key,
+            "GITHUB_COPILOT_USER": "copilotapi",
+            "GITHUB_COPILOT_API_URL": gateway.url,
+            "GITHUB_COPILOT_SERVER_URL": gateway.url,
+        },
+    )
+    server.initialize()
+    return server
+
+
+def completed(server: LanguageServer, *, invoked: bool = False) -> list[str]:
+    uri = "file:///work/greeting.py"
+    server.open(uri, "python", _CODE)
+    return [item["insertText"] for item in server.inline_completions(uri, 1, 4, invoked=invoked)]
+
+
+def asked(gateway: GatewayProcess) -> list[tuple[str, int]]:
+    """Route and status of every request in the gateway's log."""
+    lines = (json.loads(line) for line in gateway.log.splitlines() if '"event":"request"' in line)
+    return [(line["route"], line["status"]) for line in lines]
+
+
+def test_the_language_server_signs_in(server: LanguageServer) -> None:
+    assert server.status() == {"status": "OK", "user": "copilotapi"}
+
+
+def test_a_completion_of_copilots_is_shown(server: LanguageServer) -> None:
+    [text] = completed(server)
+    assert text.lstrip().startswith("suggestion_0 = 'ghost text — gpt-41-copilot'")
+
+
+def test_three_completions_are_shown_on_request(server: LanguageServer) -> None:
+    texts = completed(server, invoked=True)
+    assert [text.lstrip()[:12] for text in texts] == ["suggestion_0", "suggestion_1", "suggestion_2"]
+
+
+def test_everything_it_asks_for_is_here(server: LanguageServer, gateway: GatewayProcess) -> None:
+    completed(server)
+    answers = asked(gateway)
+    assert {
+        ("/copilot_internal/v2/token", 200),
+        ("/copilot_internal/user", 200),
+        ("/models", 200),
+        ("/proxy/models", 200),
+        ("/telemetry", 200),
+        ("/proxy/v1/engines/<engine>/completions", 200),
+    } <= set(answers)
+    # GET /embeddings/models and GET /agents: both are free to be missing.
+    assert {route for route, status in answers if status >= 400 and route != "/ready"} <= {"unmatched"}
+
+
+def test_neither_log_nor_copilot_sees_what_belongs_to_the_other(
+    server: LanguageServer, gateway: GatewayProcess, simulator: Simulator
+) -> None:
+    completed(server)
+    for secret in (_KEY, GITHUB_TOKEN, "tid="):
+        assert secret not in gateway.log
+    assert "sku=copilotapi" not in "".join(str(request.headers) for request in simulator.recorder.requests)
+
+
+def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
+    with GatewayProcess(simulator.url, API_KEYS=_KEY) as gateway, signed_in(gateway, tmp_path, "gho_wrong") as server:
+        assert server.status()["status"] != "OK"
+        assert ("/copilot_internal/v2/token", 401) in asked(gateway)
+
+
+def test_a_completion_of_a_handlers_is_shown_without_any_github_token(
+    handler_gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    with signed_in(handler_gateway, tmp_path, "gho_anything") as server:
+        assert server.status()["status"] == "OK"
+        [text] = completed(server)
+    assert text.strip() == "return 'handled True True'"
+    assert ("/proxy/v1/engines/<engine>/completions", 200) in asked(handler_gateway)
