@@ -1,11 +1,13 @@
 # Each target is a line or two; what a target needs is installed into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+# Not PORT, which is a setting of the gateway: make would hand its own value on to `run`.
+DEMO_PORT := 8000
 
 .PHONY: demo run test check install vocabularies lock clean
 
 demo: vocabularies
-	$(BIN)/copilotapi demo
+	$(BIN)/copilotapi demo --port $(DEMO_PORT)
 
 run: .venv/installed
 	$(BIN)/gunicorn -c gunicorn.conf.py wsgi:app

@@ -14,6 +14,7 @@ from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.gateway import Gateway
 from copilotapi.handlers import CompletionHandler, handler_models, load_handler
+from copilotapi.local_model import LocalModel
 from copilotapi.metering.editor_tokens import EditorTokens, signing_secret
 from copilotapi.metering.keys import ANONYMOUS, KeyRing
 from copilotapi.metering.ledger import Ledger
@@ -30,6 +31,7 @@ from copilotapi.upstream.credentials import Credentials, NoAccount
 from copilotapi.upstream.endpoints import EndpointRules
 from copilotapi.upstream.github import GitHub
 from copilotapi.upstream.headers import Identification
+from copilotapi.upstream.local_server import LocalServer
 from copilotapi.upstream.models import Catalogue
 from copilotapi.upstream.transport import Clocks, Transport
 from copilotapi.version import VERSION
@@ -46,19 +48,17 @@ _EXPOSED_HEADERS = [
 
 
 def create_app(settings: Settings, *, handler: CompletionHandler | None = None) -> Flask:
-    """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life,
-    "copilotapi.transport" there has close() for its end.
+    """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life.
 
     `handler` answers instead of Copilot, before COMPLETION_HANDLER; then no GitHub token is needed. ValueError when
     COMPLETION_HANDLER names no function.
     """
-    if handler is None and settings.completion_handler:
-        handler = load_handler(settings.completion_handler)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = open_store(settings.redis_url.get_secret_value())
     transport = Transport(network(settings), clocks(settings))
     metrics = Metrics()
+    handler = handler or configured_handler(settings, transport)
     credentials = build_credentials(settings, transport, store, metrics)
     account = credentials if handler is None else NoAccount()
     session = requests.Session()
@@ -112,12 +112,22 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
     app.register_blueprint(copilot.build(editor_tokens, lambda: account.sku))
     app.register_blueprint(admin.build(account, ledger, account.quota))
     app.register_blueprint(status.build(account, catalogue, store, metrics, about))
-    app.extensions["copilotapi.transport"] = transport
     app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), transport.close)
     if settings.trusted_proxy_count:
         hops = settings.trusted_proxy_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
     return app
+
+
+def configured_handler(settings: Settings, transport: Transport) -> CompletionHandler | None:
+    """The handler the settings name, if they name one."""
+    if settings.completion_handler:
+        return load_handler(settings.completion_handler)
+    if settings.local_model_url is None or settings.local_model is None:
+        return None
+    key = settings.local_model_key
+    server = LocalServer(transport, settings.local_model_url, key.get_secret_value() if key else None)
+    return LocalModel(server.stream, settings.local_model, settings.local_model_template)
 
 
 def _allow_origins(app: Flask, origins: tuple[str, ...]) -> None:
@@ -160,7 +170,7 @@ def identification(settings: Settings) -> Identification:
 
 
 def editor_secret(settings: Settings) -> bytes:
-    github_token = settings.github_copilot_token
+    github_token = signed_in(settings).github_copilot_token
     return signing_secret(
         tuple(key.get_secret_value() for key in settings.token_encryption_key),
         github_token.get_secret_value() if github_token else None,

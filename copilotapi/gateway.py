@@ -107,7 +107,13 @@ class Gateway:
 
     def _by_handler(self, codec: Codec, body: JSON, call: Call, handler: CompletionHandler) -> Composed:
         sources = [
-            ask(handler, request, timeout_seconds=self._handler_timeout_seconds, tick_seconds=TICK_SECONDS)
+            ask(
+                handler,
+                request,
+                timeout_seconds=self._handler_timeout_seconds,
+                tick_seconds=TICK_SECONDS,
+                is_caller_gone=lambda: call.hangup.is_set,
+            )
             for request in codec.decode_requests(body)
         ]
         return Composed(codec, body, call, self._counter, sources)

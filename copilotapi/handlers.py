@@ -10,9 +10,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias, get_type_hints
+from typing import Any, TypeAlias, get_args, get_type_hints
 
-from copilotapi.errors import ApiError
+from copilotapi.errors import ApiError, CallerGone
 from copilotapi.loop import start_aside
 from copilotapi.protocols.conversation import (
     CompletionRequest,
@@ -32,6 +32,7 @@ CompletionHandler: TypeAlias = Callable[[Any], str | Iterable[str | Delta]]
 
 _DELTAS = (TextDelta, ReasoningDelta, ToolUseStarted, ToolInputDelta)
 _MAX_WAITING_DELTAS = 64
+_LOOK_SECONDS = 0.5
 
 
 class HandlerResultError(TypeError):
@@ -52,15 +53,19 @@ def load_handler(path: str) -> CompletionHandler:
     return loaded
 
 
-def wants_completion_request(handler: CompletionHandler) -> bool:
-    """Whether the handler declares its first parameter to be a CompletionRequest."""
+def accepted_requests(handler: CompletionHandler) -> frozenset[type]:
+    """What the handler's first parameter is declared to be: CompletionRequest, Conversation, or both in a union.
+
+    A Conversation where nothing is declared.
+    """
     function = handler if inspect.isroutine(handler) else type(handler).__call__
     try:
         hints = get_type_hints(function)
     except (NameError, TypeError):
-        hints = getattr(function, "__annotations__", {})
-    declared = [hint for name, hint in hints.items() if name != "return"]
-    return bool(declared) and declared[0] in (CompletionRequest, "CompletionRequest")
+        hints = {}
+    declared = next((hint for name, hint in hints.items() if name != "return"), None)
+    named = {declared, *get_args(declared)} & {CompletionRequest, Conversation}
+    return frozenset(named) or frozenset({Conversation})
 
 
 def model_name(handler: CompletionHandler) -> str:
@@ -86,14 +91,19 @@ def ask(
     *,
     timeout_seconds: float,
     tick_seconds: float,
+    is_caller_gone: Callable[[], bool] = lambda: False,
 ) -> Iterator[Delta | None]:
     """`run` with the request in the form the handler takes, and a completion's own limits kept."""
-    argument = request
-    if isinstance(request, Conversation) and wants_completion_request(handler):
-        argument = as_completion(request)
-    elif isinstance(request, CompletionRequest) and not wants_completion_request(handler):
-        argument = as_conversation(request)
-    answer = run(handler, argument, timeout_seconds=timeout_seconds, tick_seconds=tick_seconds)
+    argument: Conversation | CompletionRequest = request
+    if type(request) not in accepted_requests(handler):
+        argument = as_completion(request) if isinstance(request, Conversation) else as_conversation(request)
+    answer = run(
+        handler,
+        argument,
+        timeout_seconds=timeout_seconds,
+        tick_seconds=tick_seconds,
+        is_caller_gone=is_caller_gone,
+    )
     if not isinstance(request, CompletionRequest):
         return answer
     return limited(answer if argument is request else without_repetition(answer, request), request)
@@ -105,10 +115,12 @@ def run(
     *,
     timeout_seconds: float,
     tick_seconds: float,
+    is_caller_gone: Callable[[], bool] = lambda: False,
 ) -> Iterator[Delta | None]:
     """The handler's deltas, from Started to Finished; None after each `tick_seconds` without one.
 
-    Raises what the handler raises, HandlerResultError for a result that is none, ApiError 504 after `timeout_seconds`.
+    Raises what the handler raises, HandlerResultError for a result that is none, ApiError 504 after `timeout_seconds`,
+    CallerGone within half a second of `is_caller_gone`.
     Closing the iterator ends the handler at its next yield, or at once where it can be interrupted.
     """
     results: queue.Queue[Delta | Exception] = queue.Queue(_MAX_WAITING_DELTAS)
@@ -129,24 +141,28 @@ def run(
         except Exception as exc:
             put(exc)
 
-    deadline = time.monotonic() + timeout_seconds
+    now = time.monotonic()
+    deadline, next_tick = now + timeout_seconds, now + tick_seconds
     stop = start_aside(work)
     try:
         while True:
-            left_seconds = deadline - time.monotonic()
-            if left_seconds <= 0:
+            with suppress(queue.Empty):
+                result = results.get(timeout=max(min(deadline - now, next_tick - now, _LOOK_SECONDS), 0.001))
+                if isinstance(result, Exception):
+                    raise result
+                next_tick = time.monotonic() + tick_seconds
+                yield result
+                if isinstance(result, Finished):
+                    return
+            now = time.monotonic()
+            if is_caller_gone():
+                raise CallerGone
+            if now >= deadline:
                 message = f"The completion handler took longer than {timeout_seconds:g} s."
                 raise ApiError(message, status=504, kind="server_error", code="handler_timeout")
-            try:
-                result = results.get(timeout=min(tick_seconds, left_seconds))
-            except queue.Empty:
+            if now >= next_tick:
+                next_tick = now + tick_seconds
                 yield None
-                continue
-            if isinstance(result, Exception):
-                raise result
-            yield result
-            if isinstance(result, Finished):
-                return
     finally:
         is_over = True
         stop()

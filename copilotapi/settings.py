@@ -213,13 +213,18 @@ def _http_parts(url: str) -> SplitResult:
     return parts
 
 
-def _url(value: str) -> str:
+def _plain_url(value: str) -> str:
     parts = _http_parts(value)
     if "@" in parts.netloc or "?" in value or "#" in value:
         raise ValueError("must be a URL without user information, query and fragment")
+    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+
+
+def _url(value: str) -> str:
+    parts = _http_parts(value)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError("must be https://, for a token travels there; plain http:// is for loopback hosts only")
-    return parts._replace(netloc=parts.netloc.lower()).geturl().rstrip("/")
+    return _plain_url(value)
 
 
 def _proxy(value: SecretStr) -> SecretStr:
@@ -299,6 +304,7 @@ Text = Annotated[str, AfterValidator(_text)]
 Word = Annotated[str, AfterValidator(_word)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 Url = Annotated[str, AfterValidator(_url)]
+PlainUrl = Annotated[str, AfterValidator(_plain_url)]
 Host = Annotated[str, AfterValidator(_host)]
 FilePath = Annotated[Path, AfterValidator(_path)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
@@ -377,6 +383,18 @@ class Settings(BaseSettings):
     max_tokens_limit: WholeNumber = Field(8192, ge=1, description="Largest max_tokens on the completion paths.")
     completion_handler: Annotated[str, AfterValidator(_handler)] | None = Field(
         None, description="package.module:function that answers instead of Copilot."
+    )
+    local_model_url: PlainUrl | None = Field(
+        None,
+        description="Base URL, with its /v1, of an OpenAI-compatible server that answers instead of Copilot; "
+        "needs LOCAL_MODEL.",
+    )
+    local_model: Word | None = Field(None, description="The model to ask at LOCAL_MODEL_URL.")
+    local_model_key: Secret | None = Field(None, description="The key LOCAL_MODEL_URL wants, if it wants one.")
+    local_model_template: str | None = Field(
+        None,
+        description="How that model wants text around a cursor, with {prompt} and {suffix}; "
+        "without it, what the model's maker recommends where that is known.",
     )
     tiktoken_cache_dir: FilePath = Field(
         Path(".cache/tiktoken"), description="Folder of the vocabularies that token estimates need."
@@ -553,6 +571,7 @@ def _conflicts(settings: Settings) -> Iterator[_Conflict]:
     yield from _exposure(settings)
     yield from _keys(settings)
     yield from _amounts(settings)
+    yield from _local_model(settings)
 
 
 def _exposure(settings: Settings) -> Iterator[_Conflict]:
@@ -580,6 +599,17 @@ def _keys(settings: Settings) -> Iterator[_Conflict]:
     given = settings.given_redis_url
     if given is not None and urlsplit(given.get_secret_value()).password and settings.redis_password is not None:
         yield _Conflict(("REDIS_PASSWORD", "REDIS_URL"), "is set, but REDIS_URL holds a password already; keep one")
+
+
+def _local_model(settings: Settings) -> Iterator[_Conflict]:
+    if (settings.local_model_url is None) != (settings.local_model is None):
+        yield _Conflict(("LOCAL_MODEL_URL", "LOCAL_MODEL"), "LOCAL_MODEL_URL and LOCAL_MODEL go together; set both")
+    if settings.local_model_url and settings.completion_handler:
+        advice = "another handler is set by LOCAL_MODEL_URL; choose one of them"
+        yield _Conflict(("COMPLETION_HANDLER", "LOCAL_MODEL_URL"), advice)
+    template = settings.local_model_template
+    if template is not None and not ("{prompt}" in template and "{suffix}" in template):
+        yield _Conflict(("LOCAL_MODEL_TEMPLATE",), "must hold {prompt} and {suffix}")
 
 
 def _amounts(settings: Settings) -> Iterator[_Conflict]:

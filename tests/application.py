@@ -43,4 +43,4 @@ def connected(upstream_url: str, **settings: Any) -> Iterator[FlaskClient]:
     try:
         yield app.test_client()
     finally:
-        app.extensions["copilotapi.transport"].close()
+        app.extensions["copilotapi.refresher"].stop()

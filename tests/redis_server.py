@@ -68,7 +68,8 @@ class RedisServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        if self._process is not None:
+            self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> "RedisServer":

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import copilotapi
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = "copilotapi"
 EVERYTHING = ("",)
@@ -87,8 +89,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The island.
     "simulator": ("simulator",),
 }
-# An import inside a function: only these, only of that.
-MAY_IMPORT_LATE = {"cli": "simulator"}
+_ISLAND = "simulator"
+# An import inside a function: a command loads what only it needs, so that the others start fast.
+MAY_IMPORT_LATE: dict[str, tuple[str, ...]] = {"cli": (_ISLAND, "app", "metering.metrics")}
 
 # Library -> who may import it. One without a row may be imported by nobody.
 LIBRARIES: dict[str, tuple[str, ...]] = {
@@ -117,8 +120,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 # prometheus_client itself is told by the environment whether processes share their numbers.
 READS_THE_ENVIRONMENT = ("settings", "cli", "metering.metrics")
-# `except Exception` that does not raise: the 500 after the first byte, and a listener's code that is not ours.
-SWALLOWS_ANYTHING = {"blueprints.http": 1, "proxy": 1}
+# `except Exception` that does not raise: the 500 after the first byte; a listener's code, which is not ours; and a
+# handler's, whose failure is carried to the thread that asked.
+SWALLOWS_ANYTHING = {"blueprints.http": 1, "proxy": 1, "handlers": 1}
 
 _BROAD = ("Exception", "BaseException")
 _EMPTY_NAME = re.compile(r"Manager|Helper|Utils?(?![a-z])|Impl(?![a-z])|^_?Base(?=[A-Z])")
@@ -147,12 +151,12 @@ def _import_problems(module: str, tree: ast.Module) -> Iterator[str]:
         for imported in _imported(node):
             top, _, ours = imported.partition(".")
             if top == PACKAGE and id(node) in late:
-                if not _is_in(ours, (MAY_IMPORT_LATE.get(row, "nothing"),)):
+                if not _is_in(ours, MAY_IMPORT_LATE.get(row, ())):
                     yield f"{module}: imports {ours} inside a function"
             elif top == PACKAGE:
                 if not _is_in(ours, MAY_IMPORT[row]):
                     yield f"{module}: may not import {ours}"
-            elif top not in sys.stdlib_module_names and not _is_in(module, LIBRARIES.get(top, ())):
+            elif top not in sys.stdlib_module_names and not (row != _ISLAND and _is_in(module, LIBRARIES.get(top, ()))):
                 yield f"{module}: may not use {top}"
 
 
@@ -200,8 +204,8 @@ def _docstring_problems(module: str, tree: ast.Module) -> Iterator[str]:
     docstring = ast.get_docstring(tree)
     if docstring is None:
         yield f"{module}: does not say what it is for"
-    elif len(docstring.splitlines()) > 6:
-        yield f"{module}: takes more than six lines to say what it is for"
+    elif len(docstring.partition("\n\n")[0].splitlines()) > 5:
+        yield f"{module}: takes more than five lines to say what it is for"
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.AST]:
@@ -246,12 +250,12 @@ def test_every_module_keeps_the_rules() -> None:
     assert [problem for name, source in modules.items() for problem in problems(name, source)] == []
 
 
-def test_the_package_itself_offers_public_names_and_nothing_else() -> None:
+def test_the_package_itself_names_what_is_public_and_nothing_below() -> None:
     tree = ast.parse(_sources()["__init__"])
-    assert [node for node in tree.body if not isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign)] == []
-    offered = {imported for node in ast.walk(tree) for imported in _imported(node)}
-    public = {f"{PACKAGE}.{name}" for name in ("app", "proxy", "settings", "handlers", "protocols", "version")}
-    assert {imported for imported in offered if not imported.startswith(tuple(public))} == set()
+    ours = {name.partition(".")[2] for node in ast.walk(tree) for name in _imported(node) if name.startswith(PACKAGE)}
+    public = ("app", "proxy", "settings", "handlers", "protocols.conversation", "version")
+    assert {name for name in ours if not _is_in(name, public)} == set()
+    assert [name for name in copilotapi.__all__ if not hasattr(copilotapi, name)] == []
 
 
 @pytest.mark.parametrize("table", [MAY_IMPORT, LIBRARIES])
@@ -288,7 +292,7 @@ def test_the_tables_name_only_what_there_is(table: dict[str, tuple[str, ...]]) -
         ("app", "import redis"),
         ("app", "import attrs"),
         ("cli.x", "from copilotapi.simulator import Simulator"),
-        ("cli.x", "def f():\n    from copilotapi.app import create_app"),
+        ("cli.x", "def f():\n    from copilotapi.gateway import Gateway"),
         ("gateway", "def f():\n    from copilotapi.errors import ApiError"),
         ("gateway", "from . import relay"),
         ("gateway", "if 1:\n    import copilotapi.app"),
@@ -311,7 +315,7 @@ def test_a_broken_rule_is_found(module: str, source: str) -> None:
     assert len(problems(module, f'"""Says what it is for."""\n{source}')) == 1
 
 
-@pytest.mark.parametrize("docstring", ["", '"""' + "line\n" * 7 + '"""'])
+@pytest.mark.parametrize("docstring", ["", '"""' + "line\n" * 6 + '"""'])
 def test_a_module_that_does_not_say_what_it_is_for_is_found(docstring: str) -> None:
     assert len(problems("gateway", docstring)) == 1
 
@@ -341,7 +345,9 @@ def test_gevent_is_named_in_one_module_and_in_gunicorns_configuration() -> None:
 # What is published. Folders that git ignores are not.
 _IGNORED_FOLDERS = {".git", ".venv", ".cache", "__pycache__", "build", "dist", "node_modules"}
 _UNFINISHED = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX", "HA" + "CK")))
-_MACHINE_PATH = re.compile(r"(?<![\w.\-/~}])/(?:" + "|".join(("work", "root", "home/(?!somebody)\\w+", "Users")) + ")/")
+_MACHINE_PATH = re.compile(
+    r"(?<![\w.\-/~}])/(?:" + "|".join(("work", "root", "home/(?!(?:me|somebody)\\b)\\w+", "Users/(?!me\\b)\\w+")) + ")/"
+)
 _REGISTRY = re.compile(
     "|".join(("index" + "-url ?[=h]", "find" + "-links", "trusted" + "-host", "//[^/ ]*:[^/ ]*@[^ ]*simple"))
 )
@@ -377,7 +383,7 @@ def test_nothing_published_holds(forbidden: re.Pattern[str]) -> None:
         (_UNFINISHED, "# TO" + "DO later"),
         (_MACHINE_PATH, "see /wo" + "rk/main/x"),
         (_MACHINE_PATH, "'/ro" + "ot/.cache'"),
-        (_MACHINE_PATH, "/ho" + "me/me/.config"),
+        (_MACHINE_PATH, "/ho" + "me/jane/.config"),
         (_REGISTRY, "--index" + "-url http"),
         (_REGISTRY, "--extra-index" + "-url=http"),
     ],

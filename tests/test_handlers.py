@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from copilotapi.errors import ApiError
+from copilotapi.errors import ApiError, CallerGone
 from copilotapi.handlers import (
     CompletionHandler,
     HandlerResultError,
+    accepted_requests,
     ask,
     deltas,
     load_handler,
     model_name,
     run,
-    wants_completion_request,
 )
 from copilotapi.protocols.conversation import (
     CompletionRequest,
@@ -86,10 +86,15 @@ def test_a_handler_is_given_what_it_declares() -> None:
         def __call__(self, request: CompletionRequest) -> str:
             return request.prompt
 
-    assert wants_completion_request(by_cursor)
-    assert wants_completion_request(Callable())
-    assert not wants_completion_request(by_conversation)
-    assert not wants_completion_request(lambda anything: "x")
+    def by_either(request: Conversation | CompletionRequest) -> str:
+        return type(request).__name__
+
+    assert accepted_requests(by_cursor) == {CompletionRequest}
+    assert accepted_requests(Callable()) == {CompletionRequest}
+    assert accepted_requests(by_conversation) == {Conversation}
+    assert accepted_requests(lambda anything: "x") == {Conversation}
+    assert text_of(go(by_either, CURSOR)) == "CompletionRequest"
+    assert text_of(go(by_either, HELLO)) == "Conversation"
     assert text_of(go(by_cursor, CURSOR)) == "def f():\n    |\n"
     assert text_of(go(by_cursor, HELLO)).startswith("user: Hello")
     assert text_of(go(by_conversation, HELLO)) == "1 messages"
@@ -128,6 +133,21 @@ def test_silence_is_reported_and_ends_at_the_timeout() -> None:
         list(given)
     let_go.set()
     assert (caught.value.status, caught.value.code) == (504, "handler_timeout")
+
+
+def test_a_caller_who_left_is_noticed_while_the_handler_is_silent() -> None:
+    let_go = threading.Event()
+    gone = threading.Event()
+
+    def hanging(conversation: Conversation) -> str:
+        let_go.wait(10)
+        return "late"
+
+    given = run(hanging, HELLO, timeout_seconds=60, tick_seconds=60, is_caller_gone=gone.is_set)
+    threading.Timer(0.1, gone.set).start()
+    with pytest.raises(CallerGone):
+        list(given)
+    let_go.set()
 
 
 def test_closing_ends_an_endless_handler() -> None:

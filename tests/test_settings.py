@@ -430,6 +430,7 @@ def test_every_setting_is_documented_and_marked_when_secret() -> None:
     assert all(row.meaning.endswith(".") and "|" not in row.meaning for row in rows.values())
     assert {name for name, row in rows.items() if row.secret} == {
         "GITHUB_COPILOT_TOKEN", "HTTPS_PROXY", "REDIS_URL", "REDIS_PASSWORD", "TOKEN_ENCRYPTION_KEY", "API_KEYS", "ADMIN_KEY",
+        "LOCAL_MODEL_KEY",
     }  # fmt: skip
     assert rows["CONNECT_TIMEOUT"].default == "5"
     assert rows["REQUIRE_AUTH"].default == "false"

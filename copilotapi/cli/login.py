@@ -163,10 +163,10 @@ def _panel(code: DeviceCode) -> Panel:
     lines = (
         Text.assemble("Open ", (code.verification_uri, "bold underline")),
         Text("and enter this code:"),
-        Text(),
+        Text(" "),
         Text(f"   {code.user_code}   ", style="bold reverse"),
     )
-    return Panel(Group(*map(Align.center, lines)), title="Sign in to GitHub", padding=(1, 4), width=64)
+    return Panel.fit(Group(*map(Align.center, lines)), title="Sign in to GitHub", padding=(1, 6))
 
 
 def _counting_down(code: DeviceCode, show: Callable[[str], None]) -> Callable[[float], None]:

@@ -76,7 +76,6 @@ def _take(connection: Connection, step: Step, framing: str) -> None:
             connection.close()
             raise Broken
         case bytes():
-            connection.wait(0)
             connection.send(b"%x\r\n%b\r\n" % (len(step), step) if framing == "chunked" and step else step)
 
 

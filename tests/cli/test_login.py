@@ -18,12 +18,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from copilotapi.app import build_credentials
 from copilotapi.cli import main
+from copilotapi.metering.metrics import Metrics
+from copilotapi.settings import Settings as GatewaySettings
 from copilotapi.simulator import Fault, Settings, Simulator
+from copilotapi.store import MemoryStore
 from copilotapi.token_file import load, path_in, save
+from copilotapi.upstream.transport import Transport
 from tests.gateway_process import GatewayProcess, free_port
 from tests.raw_server import RawServer, read_request
 
+ROOT = Path(__file__).parents[2]
 CANARY = "gho_canary_0123456789abcdef"
 AT_ONCE = Settings(device_interval_seconds=0, device_pending_polls=0)
 NEVER = Settings(device_interval_seconds=0, device_pending_polls=10_000)
@@ -275,7 +281,7 @@ def test_help_shows_an_example(user: User, command: str) -> None:
 
 
 def command(user: User, url: str) -> dict[str, str]:
-    return {"PATH": os.defpath, "TERM": "xterm", **user.at(url).environment}
+    return {"PATH": os.defpath, "TERM": "xterm", "PYTHONPATH": str(ROOT), **user.at(url).environment}
 
 
 ARGUMENTS = [sys.executable, "-c", "from copilotapi.cli import main; main()", "login"]
@@ -294,6 +300,21 @@ def test_standard_input_to_stored_file_in_a_process_of_its_own(user: User, home:
     assert process.stderr == ""
     assert CANARY not in process.stdout
     assert load(home) == CANARY
+
+
+def test_a_refused_sign_in_is_one_line_without_a_log_beside_it(user: User, home: Path) -> None:
+    with Simulator(scenario="no-seat") as simulator:
+        process = subprocess.run(
+            [*ARGUMENTS, "--with-token"],
+            input=CANARY,
+            env=command(user, simulator.url),
+            capture_output=True,
+            text=True,
+            timeout=STOP_SECONDS,
+        )
+    assert process.returncode == 1
+    assert re.fullmatch(r"Error: GitHub refuses Copilot to this account.*\n", process.stderr)
+    assert not home.exists()
 
 
 def test_a_terminal_shows_the_code_in_a_box_counts_down_and_ctrl_c_ends_quietly(user: User, home: Path) -> None:
@@ -341,6 +362,16 @@ def read_terminal(terminal: int, until: bytes | None = None) -> str:
 # What the gateway makes of it.
 
 
+def test_an_app_built_in_python_uses_the_stored_token_of_its_home(home: Path) -> None:
+    save(home, CANARY)
+    accounts = {
+        build_credentials(settings, Transport(), MemoryStore(), Metrics()).account
+        for settings in (GatewaySettings(copilotapi_home=home), GatewaySettings(github_copilot_token=CANARY))
+    }
+    assert len(accounts) == 1
+    assert build_credentials(GatewaySettings(), Transport(), MemoryStore(), Metrics()).account not in accounts
+
+
 def test_the_gateway_signs_in_with_the_stored_token(home: Path, simulator: Simulator) -> None:
     save(home, CANARY)
     asked = len(simulator.recorder.requests)
@@ -363,7 +394,7 @@ def test_a_stored_token_that_others_can_read_stops_the_start_in_one_line(
     path_in(home).chmod(0o644)
     process = subprocess.run(
         [sys.executable, *arguments],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env=command(user, "http://127.0.0.1:1"),
         capture_output=True,
         text=True,

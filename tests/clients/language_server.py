@@ -1,5 +1,6 @@
 """GitHub's Copilot language server over stdio, driven as an editor drives it. Knows LSP's framing and nothing of a gateway."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ class LanguageServer:
         self.notifications: list[dict[str, Any]] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._changed = threading.Condition()
+        self._writing = threading.Lock()
         self._last_id = 0
         self._is_over = False
         self._errors = (home / "language-server.log").open("wb")
@@ -58,8 +60,9 @@ class LanguageServer:
             self._process.wait()
         self._reader.join(_STOP_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            if pipe is not None:
-                pipe.close()
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
 
     def initialize(self, settings: Mapping[str, Any] | None = None) -> None:
         """The opening every editor makes; `settings` go with workspace/didChangeConfiguration."""
@@ -116,7 +119,7 @@ class LanguageServer:
     def _send(self, message: dict[str, Any]) -> None:
         payload = json.dumps({"jsonrpc": "2.0", **message}).encode()
         assert self._process.stdin is not None
-        with self._changed:
+        with self._writing:
             self._process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload))
             self._process.stdin.flush()
 

@@ -1,6 +1,8 @@
 """GitHub's own Copilot language server signs in at the gateway and completes code, as it does in editors."""
 
+import contextlib
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from tests.clients.language_server import LanguageServer
 from tests.gateway_process import GITHUB_TOKEN, GatewayProcess
 
 _KEY = "gho_a_key_shaped_like_githubs_0123456789"
-_CODE = "def greet(name):\n    \n\n\ndef other():\n    pass\n"
 _NOWHERE = "http://127.0.0.1:9"
+_HANDLED = {"GITHUB_COPILOT_TOKEN": "", "COMPLETION_HANDLER": "tests.clients.completion_handler:complete"}
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +31,35 @@ def gateway(request: pytest.FixtureRequest, simulator: Simulator) -> Iterator[Ga
 
 @pytest.fixture(scope="module")
 def handler_gateway() -> Iterator[GatewayProcess]:
-    with GatewayProcess(
-        _NOWHERE, GITHUB_COPILOT_TOKEN="", COMPLETION_HANDLER="tests.clients.completion_handler:complete"
-    ) as gateway:
+    with GatewayProcess(_NOWHERE, **_HANDLED) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
 def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServer]:
-    with signed_in(gateway, tmp_path_factory.mktemp("editor"), _KEY) as server:
+    with started(gateway, tmp_path_factory.mktemp("editor"), _KEY) as server:
         yield server
 
 
-def signed_in(gateway: GatewayProcess, home: Path, api_key: str) -> LanguageServer:
+@contextlib.contextmanager
+def started(gateway: GatewayProcess, home: Path, api_key: str) -> Iterator[LanguageServer]:
     """A server whose every GitHub address is the gateway's."""
-    server = LanguageServer(
-        home,
-        {
-            "GITHUB_COPILOT_TOKEN": api_key,
-            "GITHUB_COPILOT_USER": "copilotapi",
-            "GITHUB_COPILOT_API_URL": gateway.url,
-            "GITHUB_COPILOT_SERVER_URL": gateway.url,
-        },
-    )
-    server.initialize()
-    return server
+    environment = {
+        "GITHUB_COPILOT_TOKEN": api_key,
+        "GITHUB_COPILOT_USER": "copilotapi",
+        "GITHUB_COPILOT_API_URL": gateway.url,
+        "GITHUB_COPILOT_SERVER_URL": gateway.url,
+    }
+    with LanguageServer(home, environment) as server:
+        server.initialize()
+        yield server
 
 
 def completed(server: LanguageServer, *, invoked: bool = False) -> list[str]:
-    uri = "file:///work/greeting.py"
-    server.open(uri, "python", _CODE)
+    """What is offered inside a new function: for one it has seen the server answers from memory."""
+    number = uuid.uuid4().hex
+    uri = f"file:///project/greeting_{number}.py"
+    server.open(uri, "python", f"def greet_{number}(name):\n    \n\n\ndef other():\n    pass\n")
     return [item["insertText"] for item in server.inline_completions(uri, 1, 4, invoked=invoked)]
 
 
@@ -107,7 +108,7 @@ def test_neither_log_nor_copilot_sees_what_belongs_to_the_other(
 
 
 def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
-    with GatewayProcess(simulator.url, API_KEYS=_KEY) as gateway, signed_in(gateway, tmp_path, "gho_wrong") as server:
+    with GatewayProcess(simulator.url, API_KEYS=_KEY) as gateway, started(gateway, tmp_path, "gho_wrong") as server:
         assert server.status()["status"] != "OK"
         assert ("/copilot_internal/v2/token", 401) in asked(gateway)
 
@@ -115,8 +116,25 @@ def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> No
 def test_a_completion_of_a_handlers_is_shown_without_any_github_token(
     handler_gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    with signed_in(handler_gateway, tmp_path, "gho_anything") as server:
+    with started(handler_gateway, tmp_path, "gho_anything") as server:
         assert server.status()["status"] == "OK"
         [text] = completed(server)
     assert text.strip() == "return 'handled True True'"
     assert ("/proxy/v1/engines/<engine>/completions", 200) in asked(handler_gateway)
+
+
+def test_a_token_that_has_ended_is_replaced_without_the_user(tmp_path: Path) -> None:
+    with GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY) as gateway:
+        with started(gateway, tmp_path, _KEY) as server:
+            assert completed(server)
+            gateway.stop()
+            # Without a GitHub token and TOKEN_ENCRYPTION_KEY each start signs with another secret.
+            restarted = GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY, PORT=str(gateway.port))
+            restarted.port = gateway.port
+            with restarted:
+                print(completed(server), completed(server), completed(server))
+                import time; time.sleep(3)
+                print(completed(server), completed(server), completed(server))
+                print(restarted.log)
+                for n in server.notifications: print(str(n)[:300])
+                assert 0

@@ -4,12 +4,14 @@ import contextlib
 import json
 import queue
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.gateway_process import GITHUB_TOKEN
 from tests.raw_server import RawServer, read_request
 
 COPILOT_TOKEN = "canary-copilot-token-Zq81xWm3"
@@ -59,7 +61,7 @@ class PlayedCopilot:
     """Chats are answered by `acts` in turn (the last one again and again), or wait in `chats` while there are none.
 
     `exchange` answers the n-th token exchange, counted from 0. `requests` holds every request as it came. With
-    `reads_chats` off, only the head of a chat is taken: the gateway has to wait with the rest.
+    `reads_chats` off, only the head of a chat is taken: the gateway has to wait with the rest. With `tls`, it answers TLS.
     """
 
     def __init__(self, *acts: Act) -> None:
@@ -68,6 +70,7 @@ class PlayedCopilot:
         self.exchange: Callable[[int], bytes] = lambda number: exchanged()
         self.requests: list[bytes] = []
         self.reads_chats = True
+        self.tls: ssl.SSLContext | None = None
         self._counting = threading.Lock()
         self._server = RawServer(self._serve)
 
@@ -108,6 +111,8 @@ class PlayedCopilot:
         return self.count(b"/copilot_internal/v2/token")
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        if self.tls is not None:
+            connection = self.tls.wrap_socket(connection, server_side=True)
         request = read_request(connection) if self.reads_chats else connection.recv(1024)
         if not request:
             connection.close()
@@ -120,8 +125,15 @@ class PlayedCopilot:
             # May hand the connection over: it is not closed here.
             self._next_act()(Chat(connection, request))
             return
-        connection.sendall(self.exchange(seen) if path == b"/copilot_internal/v2/token" else _models())
+        connection.sendall(self._answer(path, request, seen))
         connection.close()
+
+    def _answer(self, path: bytes, request: bytes, seen: int) -> bytes:
+        if path == b"/copilot_internal/v2/token":
+            return self.exchange(seen)
+        if path == b"/copilot_internal/user":
+            return response(200, b"{}")
+        return refused(401) if GITHUB_TOKEN.encode() in request else _models()
 
     def _next_act(self) -> Act:
         with self._counting:

@@ -1,16 +1,14 @@
 """A caller who leaves takes the call to Copilot along: within a second, from every state a request can be in."""
 
-import contextlib
 import json
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.faults.played_copilot import DONE, STREAM_HEAD, Chat, PlayedCopilot, answered, chunk, event, refused, saying
+from tests.faults.processes import descriptor_count, eventually, socket_count
 from tests.faults.raw_caller import RawCaller, post
 from tests.gateway_process import GatewayProcess
 
@@ -98,12 +96,12 @@ def test_a_caller_who_leaves_while_copilot_takes_no_more_of_the_request_closes_t
     gateway: GatewayProcess, copilot: PlayedCopilot
 ) -> None:
     [worker] = gateway.worker_pids()
-    before = sockets(worker)
+    before = socket_count(worker)
     copilot.reads_chats = False
     caller = RawCaller(gateway, "x " * 4_000_000)
     chat = copilot.next_chat()
     caller.leave()
-    assert eventually(lambda: sockets(worker) <= before, WITHIN_SECONDS)
+    assert eventually(lambda: socket_count(worker) <= before, WITHIN_SECONDS)
     chat.close()
 
 
@@ -174,7 +172,7 @@ def test_slots_and_open_streams_are_free_again_after_every_kind_of_leaving(
 def test_three_hundred_aborted_streams_leave_no_descriptors(gateway: GatewayProcess, copilot: PlayedCopilot) -> None:
     [worker] = gateway.worker_pids()
     gateway.request("GET", "/health")
-    before = descriptors(worker)
+    before = descriptor_count(worker)
     for _ in range(300):
         caller = RawCaller(gateway)
         chat = copilot.next_chat()
@@ -182,7 +180,7 @@ def test_three_hundred_aborted_streams_leave_no_descriptors(gateway: GatewayProc
         caller.reset()
         chat.seconds_until_gone()
         chat.close()
-    assert eventually(lambda: descriptors(worker) <= before), (before, descriptors(worker))
+    assert eventually(lambda: descriptor_count(worker) <= before), (before, descriptor_count(worker))
     assert open_streams(gateway) == 0
 
 
@@ -201,25 +199,3 @@ def open_streams(gateway: GatewayProcess) -> float:
     return next(
         float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith("copilotapi_open_streams")
     )
-
-
-def descriptors(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-
-
-def sockets(pid: int) -> int:
-    count = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            count += os.readlink(link).startswith("socket:")
-    return count
-
-
-def eventually(is_true: Callable[[], bool], limit_seconds: float = 5.0) -> bool:
-    """Looks again and again at what tells of no event by itself: /proc, a log file."""
-    deadline = time.monotonic() + limit_seconds
-    while not is_true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -89,6 +89,7 @@ def test_a_code_is_fetched_and_polled_until_the_user_has_agreed(transport: Trans
     assert waits.seconds == [1, 1, 1, 1]
     assert parse_qs(first.body.decode()) == {"client_id": ["the-app"], "scope": ["read:user"]}
     assert len(polls) == 4
+    assert {one.headers["accept"] for one in (first, *polls)} == {"application/json"}
     assert parse_qs(polls[0].body.decode()) == {
         "client_id": ["the-app"],
         "device_code": [code.device_code],
