@@ -1,7 +1,7 @@
 """The one module that knows gevent and gunicorn's socket: when a caller leaves, how long it may stall, what runs aside.
 
 Elsewhere (a threaded server, an embedding host) every function still works and does less: a caller's leaving is then
-noticed when the next write fails.
+noticed when the next write fails, unless the server itself offers to watch under WATCH.
 """
 
 import socket
@@ -14,6 +14,9 @@ from gevent import Timeout, get_hub, monkey, sleep, spawn
 from gunicorn.http.errors import ParseException
 
 T = TypeVar("T")
+
+# In WSGI's environ: a function to call with what to do when the caller leaves, and with None when that has no use any more.
+WATCH = "copilotapi.watch"
 
 _READABLE = 1
 # An application's send that makes no progress for this long is given up.
@@ -66,6 +69,7 @@ class CallerSocket:
         found = environ.get("gunicorn.socket")
         self._socket: socket.socket | None = found if is_cooperative() else None
         self._watcher: Any = None
+        self._watched_by_server: Callable[[Callable[[], None] | None], None] = environ.get(WATCH, lambda on_gone: None)
         self._on_gone: Callable[[], None] = lambda: None
 
     def limit_waits(self, seconds: float = _WRITE_STALL_SECONDS) -> None:
@@ -74,10 +78,11 @@ class CallerSocket:
             self._socket.settimeout(seconds)
 
     def watch(self, on_gone: Callable[[], None]) -> None:
-        """Calls `on_gone` once, from the loop, when the caller closes its side. It must not block.
+        """Calls `on_gone` once, from the loop or another thread, when the caller closes its side. It must not block.
 
         A half-close counts as leaving: no known HTTP client half-closes and then reads.
         """
+        self._watched_by_server(on_gone)
         if self._socket is None or self._socket.fileno() < 0:
             return
         self._on_gone = on_gone
@@ -86,6 +91,7 @@ class CallerSocket:
 
     def release(self) -> None:
         """Ends the watch and the limit, before the server reads the next request from this connection."""
+        self._watched_by_server(None)
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()

@@ -1,21 +1,25 @@
 """Werkzeug's threaded server made fit for a host program: it takes a bound socket, tells its failures, stops in time.
 
-Knows nothing of the app it serves.
+Knows nothing of the app it serves, but offers to tell it when a caller leaves.
 """
 
 import errno
 import logging
+import selectors
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from copilotapi.loop import WATCH
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,9 @@ class Connection(WSGIRequestHandler):
             if _ANSWER in self.environ:
                 self.environ[_ANSWER].close()
 
+    def make_environ(self) -> WSGIEnvironment:
+        return {**super().make_environ(), WATCH: partial(self.server.watch, self.connection)}
+
     def address_string(self) -> str:
         return str(self.client_address[0])
 
@@ -96,6 +103,8 @@ class ThreadedServer(ThreadedWSGIServer):
         self._changed = threading.Condition()
         self._idle: dict[Any, float] = {}
         self._busy: dict[Any, int] = {}
+        self._watched: dict[Any, Callable[[], None]] = {}
+        self._ended = threading.Event()
 
     def serve(self) -> None:
         """Accepts until `drain` is called. ListenerLost when accepting has become impossible."""
@@ -103,6 +112,7 @@ class ThreadedServer(ThreadedWSGIServer):
             self.serve_forever(_POLL_SECONDS)
         finally:
             self.is_accepting = False
+            self._ended.set()
 
     def drain(self, timeout_seconds: float) -> int:
         """Ends a `serve` that another thread runs, waits for running requests, cuts the rest. How many were cut.
@@ -111,7 +121,8 @@ class ThreadedServer(ThreadedWSGIServer):
         """
         self.is_accepting = False
         self.shutdown()
-        self.server_close()
+        # Werkzeug closes the listener after shutdown() has returned.
+        self._ended.wait()
         with self._changed:
             for connection in self._idle:
                 # What has arrived can still be read; then the connection ends.
@@ -129,6 +140,13 @@ class ThreadedServer(ThreadedWSGIServer):
             self._idle.pop(connection, None)
             self._busy[connection] = threading.get_ident()
 
+    def watch(self, connection: object, on_gone: Callable[[], None] | None) -> None:
+        """Calls `on_gone` once when the caller closes its side: within a poll, from the thread that serves."""
+        with self._changed:
+            self._watched.pop(connection, None)
+            if on_gone is not None:
+                self._watched[connection] = on_gone
+
     def get_request(self) -> tuple[Any, Any]:
         try:
             accepted = super().get_request()
@@ -144,17 +162,21 @@ class ThreadedServer(ThreadedWSGIServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        """Called at each poll: a caller that sends its head byte by byte would keep a thread for ever."""
+        """Called at each poll: ends heads that never end, which would keep their threads, and tells who has left."""
         oldest = time.monotonic() - _HEAD_SECONDS
         with self._changed:
             for connection, since in self._idle.items():
                 if since < oldest:
                     _shut(connection, socket.SHUT_RDWR)
+            left = [self._watched.pop(connection) for connection in _at_their_end(self._watched)]
+        for on_gone in left:
+            on_gone()
 
     def shutdown_request(self, request: Any) -> None:
         with self._changed:
             self._idle.pop(request, None)
             self._busy.pop(request, None)
+            self._watched.pop(request, None)
             self._changed.notify_all()
         super().shutdown_request(request)
 
@@ -216,6 +238,22 @@ def _is_url(target: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _at_their_end(connections: Collection[socket.socket]) -> list[Any]:
+    if not connections:
+        return []
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection, selectors.EVENT_READ)
+        return [key.fileobj for key, _ in selector.select(0) if _is_at_its_end(key.fileobj)]
+
+
+def _is_at_its_end(readable: Any) -> bool:
+    try:
+        return bool(readable.recv(1, socket.MSG_PEEK) == b"")
+    except OSError:
+        return True
 
 
 def _shut(connection: socket.socket, how: int) -> None:

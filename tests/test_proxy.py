@@ -9,6 +9,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -337,7 +338,8 @@ def test_pieces_are_streamed_as_they_come(held: Held) -> None:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         first = b""
         while b"first" not in first:
-            assert (line := response.readline())
+            line = response.readline()
+            assert line
             first += line
         held.let.set()
         rest = response.read()
@@ -458,7 +460,7 @@ def test_a_taken_port_is_raised_and_told_and_can_be_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         proxy = CopilotProxy(handler=Recording(), port=taken.getsockname()[1])
         proxy.on("error", errors.append)
-        with pytest.raises(OSError, match="cannot listen on 127.0.0.1 port") as caught:
+        with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1 port") as caught:
             proxy.start()
         assert errors == [caught.value]
         assert not proxy.is_running
@@ -545,8 +547,9 @@ def test_a_failure_of_the_server_itself_is_told_and_it_can_start_again(monkeypat
 
     monkeypatch.setattr(socketserver.TCPServer, "get_request", break_down)
     with proxy:
-        with socket.create_connection(("127.0.0.1", proxy.port), SECONDS):
-            assert told.wait(SECONDS)
+        with suppress(ConnectionResetError):
+            socket.create_connection(("127.0.0.1", proxy.port), SECONDS).close()
+        assert told.wait(SECONDS)
         assert complete(proxy).status == 200
 
 
@@ -580,7 +583,8 @@ def test_the_host_program_stays_unpatched_and_may_forget_to_stop(handler: str) -
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, timeout=30
     )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"served\n", b"")
+    assert (ended.returncode, ended.stdout) == (0, b"served\n"), ended.stderr
+    assert b"Traceback" not in ended.stderr
 
 
 def test_nothing_is_printed_and_the_log_tells_no_secret(
@@ -659,12 +663,13 @@ def test_without_a_handler_copilot_answers_and_the_token_is_kept_warm(simulator:
         assert reply.status == 200
         assert reply.body.endswith(b"data: [DONE]\n\n")
         assert complete(proxy, "def f(").json["choices"][0]["text"]
-        left = {"text": "[[simulate: delay=60]]"}
-        assert left
-    assert not [thread for thread in threading.enumerate() if thread.name == "APScheduler"]
+    for thread in threading.enumerate():
+        if thread.name == "APScheduler":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
 
 
-def test_a_silent_copilot_is_left_when_the_caller_has_gone(simulator: Simulator) -> None:
+def test_a_silent_copilot_is_left_within_a_second_when_the_caller_has_gone(simulator: Simulator) -> None:
     settings = Settings(
         redis_url="memory://",
         github_copilot_token="gho_canary_github_token_0123456789",
@@ -676,8 +681,9 @@ def test_a_silent_copilot_is_left_when_the_caller_has_gone(simulator: Simulator)
         body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": text}], "stream": True}
         connection = HTTPConnection("127.0.0.1", proxy.port, timeout=SECONDS)
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
-        assert connection.getresponse().readline()
+        response = connection.getresponse()
+        assert response.readline()
         connection.close()
-        assert simulator.recorder.wait_for(
-            lambda: any(request.client_gone_at for request in simulator.recorder.to("chat")), 2 * SECONDS
-        )
+        response.close()
+        [chat] = simulator.recorder.to("chat")
+        assert simulator.recorder.wait_for(lambda: chat.client_gone_at is not None, 1.0)

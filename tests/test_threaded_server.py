@@ -15,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import pytest
 
 from copilotapi import threaded_server
+from copilotapi.loop import WATCH
 from copilotapi.threaded_server import ListenerLost, ThreadedServer
 
 SECONDS = 10.0
@@ -174,6 +175,44 @@ def test_an_answer_is_closed_when_its_caller_breaks_off_what_nobody_reads(serve:
     assert app.closed.wait(SECONDS)
     serving.stop()
     assert (app.close_count, serving.errors) == (1, [])
+
+
+@pytest.mark.parametrize("rest", [b"", b"GET"])
+def test_an_app_that_asks_is_told_of_a_caller_that_leaves_amid_silence(serve: Serve, rest: bytes) -> None:
+    watching, gone = threading.Event(), threading.Event()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[WATCH](gone.set)
+        watching.set()
+        assert gone.wait(SECONDS)
+        return hello(environ, start_response)
+
+    serving = serve(app)
+    with serving.connect() as connection:
+        connection.sendall(REQUEST + rest)
+        assert watching.wait(SECONDS)
+        assert not gone.wait(0.3)
+        if rest:
+            reset_on_close(connection)
+    assert gone.wait(SECONDS)
+
+
+def test_an_app_that_takes_its_wish_back_is_not_told(serve: Serve) -> None:
+    told: list[str] = []
+    ended = threading.Event()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[WATCH](lambda: told.append("gone"))
+        environ[WATCH](None)
+        assert not ended.wait(0.3)
+        ended.set()
+        return hello(environ, start_response)
+
+    serving = serve(app)
+    with serving.connect() as connection:
+        connection.sendall(REQUEST)
+    assert ended.wait(SECONDS)
+    assert told == []
 
 
 def test_draining_waits_for_a_running_request(serve: Serve) -> None:

@@ -4,14 +4,13 @@ from flask import Blueprint, Response, g, request
 
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.guard import KEY, access
-from copilotapi.blueprints.http import new_call, respond
+from copilotapi.blueprints.http import Responder, new_call
 from copilotapi.gateway import Gateway
-from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import completions
 from copilotapi.protocols.conversation import JSON
 
 
-def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int, limits: completions.TokenLimits) -> Blueprint:
+def build(gateway: Gateway, responder: Responder, max_body_bytes: int, limits: completions.TokenLimits) -> Blueprint:
     blueprint = Blueprint("completions", __name__)
 
     @blueprint.post("/v1/completions")
@@ -34,8 +33,6 @@ def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int, limits: compl
         body = completions.with_limits(body, limits)
         g.call = call = new_call()
         steps = gateway.complete(completions, body, call)
-        return respond(
-            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket, metrics=metrics
-        )
+        return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
 
     return blueprint

@@ -4,18 +4,22 @@ Whoever answers the token request decides every other host: `endpoints` leads th
 sends to these paths is read, kept or passed on.
 """
 
-from collections.abc import Callable
+import secrets
+import time
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response, g, request
 
+from copilotapi.blueprints.editor_models import encode_models
 from copilotapi.blueprints.guard import KEY, OWN_KEY, PUBLIC, access
 from copilotapi.blueprints.http import json_response
-from copilotapi.errors import ApiError
 from copilotapi.metering.editor_tokens import SKU, EditorTokens
 from copilotapi.protocols.conversation import JSON
+from copilotapi.upstream.models import Model
 
 # Five minutes before the token's end, as Copilot's own (copilot-wire 2.4).
 _REFRESH_IN_SECONDS = 1500
+_SESSION_SECONDS = 3600
 _LOGIN = "copilotapi"
 _NO_QUOTA = {
     "entitlement": 0,
@@ -38,7 +42,7 @@ _NO_EXPERIMENTS: JSON = {
 }
 
 
-def build(tokens: EditorTokens, account_sku: Callable[[], str]) -> Blueprint:
+def build(tokens: EditorTokens, account_sku: Callable[[], str], models: Callable[[], Mapping[str, Model]]) -> Blueprint:
     """`account_sku` tells what kind of subscription answers, "" when that is not known."""
     copilot = Blueprint("copilot", __name__)
 
@@ -75,9 +79,8 @@ def build(tokens: EditorTokens, account_sku: Callable[[], str]) -> Blueprint:
 
     @copilot.post("/models/session")
     @access(KEY)
-    def choose_model() -> Response:
-        message = "The automatic choice of a model is not offered here: name one of GET /models."
-        raise ApiError(message, status=404, kind="invalid_request_error", code="not_found")
+    def open_session() -> Response:
+        return json_response(_session(encode_models(models())["data"]))
 
     @copilot.get("/_ping")
     @access(KEY)
@@ -127,6 +130,18 @@ def _envelope(editor_token: str, expires_at: int, plan: str) -> JSON:
         "limited_user_reset_date": None,
         "organization_list": [],
         "enterprise_list": None,
+    }
+
+
+def _session(listed: list[JSON]) -> JSON:
+    """The "Auto" model (copilot-wire 4.7): always the chat default, without a discount, so that the token means nothing."""
+    chats = [wire for wire in listed if wire["capabilities"]["type"] == "chat" and wire["model_picker_enabled"]]
+    return {
+        "available_models": [wire["id"] for wire in chats],
+        "selected_model": next((wire["id"] for wire in chats if wire["is_chat_default"]), None),
+        "session_token": secrets.token_hex(16),
+        "expires_at": int(time.time()) + _SESSION_SECONDS,
+        "discounted_costs": {},
     }
 
 

@@ -103,7 +103,7 @@ class Guard:
             raise _unauthorized(self._why_a_key())
         caller = self._keys.caller(api_key) or (self._editor(api_key) if level != OWN_KEY else None)
         if caller is None:
-            raise _unauthorized(self._why_a_key() if self._keys.is_empty else "The API key is not known here.")
+            raise _unauthorized(self._why_a_key() if self._keys.is_empty else _why_unknown(api_key))
         return caller
 
     def _editor(self, given: str) -> Caller | None:
@@ -166,6 +166,12 @@ def _given_key(incoming: Request) -> str | None:
 
 def _is_same_origin(incoming: Request, origin: str) -> bool:
     return origin.lower() == f"{incoming.scheme}://{incoming.environ.get('HTTP_HOST', '')}".lower()
+
+
+def _why_unknown(given: str) -> str:
+    if given.startswith("tid="):
+        return "This Copilot token was not issued by this gateway, or it has ended. Sign in here with an API key."
+    return "The API key is not known here."
 
 
 def _unauthorized(message: str) -> ApiError:

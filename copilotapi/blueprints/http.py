@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -27,6 +27,7 @@ log = logging.getLogger("copilotapi.request")
 _GRACE_SECONDS = 20.0
 # A method may be any word; a metric's label may not.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
+_PROBES = frozenset({"/health", "/ready", "/metrics"})
 _INTERNAL_ERROR = "The gateway failed to handle this request. The operator finds the cause under this request id."
 
 
@@ -40,25 +41,61 @@ def new_call() -> Call:
     return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
 
 
-def respond(steps: Steps, *, is_streamed: bool, call: Call, caller_socket: CallerSocket, metrics: Metrics) -> Response:
-    """The answer to a completion. Raises what `steps` raises before anything has gone to the caller."""
-    caller_socket.limit_waits()
-    caller_socket.watch(call.hangup.hang_up)
-    waited_seconds = 0.0
+class Responder:
+    """Turns steps into answers, for all blueprints of one app. At most `max_streams` of them are streams at a time."""
+
+    def __init__(self, metrics: Metrics, max_streams: int) -> None:
+        self._metrics = metrics
+        self._max_streams = max_streams
+        self._open_streams = 0
+
+    def respond(self, steps: Steps, *, is_streamed: bool, call: Call, caller_socket: CallerSocket) -> Response:
+        """The answer to a completion. Raises what `steps` raises before anything has gone to the caller."""
+        caller_socket.limit_waits()
+        caller_socket.watch(call.hangup.hang_up)
+        if not is_streamed:
+            return _whole(steps)
+        self._open_stream()
+        try:
+            return self._streamed(steps, call)
+        except BaseException:
+            self._close_stream()
+            raise
+
+    def _streamed(self, steps: Steps, call: Call) -> Response:
+        waited_seconds = 0.0
+        for step in steps:
+            if isinstance(step, Head):
+                return _event_stream(EventStream(b"", steps, call, self._close_stream), step.headers)
+            waited_seconds += TICK_SECONDS
+            if waited_seconds >= _GRACE_SECONDS:
+                return _event_stream(EventStream(HEARTBEAT, steps, call, self._close_stream), {})
+        raise _without_head()
+
+    def _open_stream(self) -> None:
+        if self._open_streams >= self._max_streams:
+            message = "Too many answers are being streamed already (MAX_STREAMS). Try again in a moment."
+            raise ApiError(
+                message, status=429, kind="rate_limit_error", code="gateway_streams_full", retry_after_seconds=5
+            )
+        self._open_streams += 1
+        self._metrics.open_streams.inc()
+
+    def _close_stream(self) -> None:
+        self._open_streams -= 1
+        self._metrics.open_streams.dec()
+
+
+def _whole(steps: Steps) -> Response:
     for step in steps:
         if isinstance(step, Head):
-            return _begun(step, steps, is_streamed, call, metrics)
-        waited_seconds += TICK_SECONDS
-        if is_streamed and waited_seconds >= _GRACE_SECONDS:
-            return _event_stream(EventStream(HEARTBEAT, steps, call, metrics), {})
-    raise RuntimeError("an answer ended before it began")
+            body = b"".join(piece for piece in steps if isinstance(piece, bytes))
+            return Response(body, 200, step.headers, content_type="application/json")
+    raise _without_head()
 
 
-def _begun(head: Head, steps: Steps, is_streamed: bool, call: Call, metrics: Metrics) -> Response:
-    if is_streamed:
-        return _event_stream(EventStream(b"", steps, call, metrics), head.headers)
-    body = b"".join(step for step in steps if isinstance(step, bytes))
-    return Response(body, 200, head.headers, content_type="application/json")
+def _without_head() -> RuntimeError:
+    return RuntimeError("an answer ended before it began")
 
 
 def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
@@ -72,12 +109,11 @@ def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
 class EventStream:
     """Steps as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats."""
 
-    def __init__(self, first: bytes, steps: Steps, call: Call, metrics: Metrics) -> None:
+    def __init__(self, first: bytes, steps: Steps, call: Call, on_close: Callable[[], None]) -> None:
         self._first = first
         self._steps = steps
         self._call = call
-        self._open_streams = metrics.open_streams
-        self._open_streams.inc()
+        self._on_close = on_close
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
@@ -102,7 +138,7 @@ class EventStream:
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._open_streams.dec()
+            self._on_close()
             self._steps.close()
 
 
@@ -168,7 +204,9 @@ def install(app: Flask, metrics: Metrics) -> None:
                 caller_socket.release()
                 caller_socket.discard(body)
             duration_ms = round((time.monotonic() - started) * 1000, 1)
-            log.info("request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
+            # Probes come every few seconds, for ever.
+            level = logging.DEBUG if facts["route"] in _PROBES else logging.INFO
+            log.log(level, "request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
 
         response.call_on_close(end)
         method = request.method if request.method in _METHODS else "other"

@@ -7,9 +7,8 @@ from flask import Blueprint, Response, g, request
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.editor_models import encode_model, encode_models, is_editor
 from copilotapi.blueprints.guard import KEY, access
-from copilotapi.blueprints.http import json_response, new_call, respond
+from copilotapi.blueprints.http import Responder, json_response, new_call
 from copilotapi.gateway import Gateway
-from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat
 from copilotapi.protocols.conversation import JSON
 from copilotapi.upstream.models import Model
@@ -18,7 +17,7 @@ from copilotapi.upstream.models import Model
 _CREATED = 0
 
 
-def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int) -> Blueprint:
+def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Blueprint:
     openai = Blueprint("openai", __name__)
 
     @openai.post("/v1/chat/completions")
@@ -28,9 +27,7 @@ def build(gateway: Gateway, metrics: Metrics, max_body_bytes: int) -> Blueprint:
         body = json_body(request, g.caller_socket, max_body_bytes)
         g.call = call = new_call()
         steps = gateway.complete(chat, body, call)
-        return respond(
-            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket, metrics=metrics
-        )
+        return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
 
     @openai.get("/v1/models")
     @access(KEY)

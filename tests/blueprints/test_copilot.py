@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -245,9 +246,18 @@ def test_experiments_are_asked_without_a_key_and_there_are_none(client: FlaskCli
     assert client.post("/telemetry", data=b"[]").status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/agents"), ("POST", "/models/session")])
-def test_what_is_not_offered_is_a_404_in_json(open_client: FlaskClient, method: str, path: str) -> None:
-    answer = open_client.open(path, method=method)
+def test_the_automatic_choice_of_a_model_is_the_chat_default(open_client: FlaskClient) -> None:
+    asked = {"auto_mode": {"model_hints": ["auto"]}}
+    session = open_client.post("/models/session", json=asked).json
+    assert session["selected_model"] == "gpt-4.1"
+    assert "claude-sonnet-4.5" in session["available_models"]
+    assert "gpt-41-copilot" not in session["available_models"]
+    assert session["session_token"]
+    assert session["expires_at"] > time.time()
+
+
+def test_what_is_not_offered_is_a_404_in_json(open_client: FlaskClient) -> None:
+    answer = open_client.get("/agents")
     assert answer.status_code == 404
     assert answer.json["error"]["code"] == "not_found"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from copilotapi.blueprints.http import respond
+from copilotapi.blueprints.http import Responder
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.loop import CallerSocket
 from copilotapi.metering.metrics import Metrics
@@ -389,7 +389,9 @@ def test_no_header_goes_out_before_copilots_status_is_known(gateway: GatewayProc
 def reply_to(steps: Steps, is_streamed: bool = True) -> tuple[int, str, bytes]:
     """What `respond` sends for these steps: status, content type, body."""
     call = Call("request-1", "key-1")
-    response = respond(steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({}), metrics=Metrics())
+    response = Responder(Metrics(), max_streams=10).respond(
+        steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({})
+    )
     try:
         return response.status_code, response.content_type or "", b"".join(response.iter_encoded())
     finally:

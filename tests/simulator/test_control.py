@@ -31,12 +31,20 @@ def test_counts_know_every_endpoint_and_zero(simulator: Simulator, client: Clien
 
 
 def test_wait_for_returns_when_it_happens_and_false_when_not(simulator: Simulator, client: Client) -> None:
-    asked = threading.Timer(0.1, client.chat)
-    asked.start()
-    began = time.monotonic()
-    assert simulator.recorder.wait_for(lambda: simulator.recorder.counts()["chat"] == 1, 10)
-    assert time.monotonic() - began < 5
-    asked.join()
+    client.headers()
+    simulator.faults.push({"kind": "hang", "path": "chat", "times": 0})
+    waited: list[float] = []
+
+    def wait() -> None:
+        began = time.monotonic()
+        assert simulator.recorder.wait_for(lambda: simulator.recorder.counts()["chat"] == 1, 10)
+        waited.append(time.monotonic() - began)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with client.raw("/chat/completions", {}):
+        waiting.join()
+    assert waited[0] < 5
     assert not simulator.recorder.wait_for(lambda: False, 0.01)
 
 

@@ -96,6 +96,14 @@ def test_a_tool_result_is_quoted(client: Client) -> None:
     assert "17 files" in answer["content"][0]["text"]
 
 
+def test_a_tool_result_belongs_right_after_its_call(client: Client) -> None:
+    called = {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "grep", "input": {}}]}
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "17 files"}]}
+    talk = [{"role": "user", "content": "well?"}, {"role": "assistant", "content": "well"}]
+    got = ask(client, messages=[{"role": "user", "content": "look"}, called, *talk, result])
+    assert "unexpected `tool_use_id`" in got.text
+
+
 def test_thinking_must_come_back_verbatim(client: Client) -> None:
     first = ask(client, thinking=THINKING).json()["content"]
     after = [

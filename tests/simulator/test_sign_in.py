@@ -160,6 +160,12 @@ def test_the_exchange_may_name_a_host_in_the_token_only() -> None:
     assert ";proxy-ep=proxy.business.example.com;" in answer["token"]
 
 
+def test_an_ip_v6_host_does_not_break_the_token(client: Client) -> None:
+    answer = client.github("GET", "/copilot_internal/v2/token", Host="[::1]:8081").json()
+    assert answer["endpoints"]["api"] == "http://[::1]:8081"
+    assert ";asn=" in answer["token"].partition(":")[0]
+
+
 def test_the_exchange_may_name_another_host() -> None:
     with Simulator(settings=Settings(api_url="http://127.0.0.1:1")) as simulator:
         assert Client(simulator).exchange()["endpoints"]["api"] == "http://127.0.0.1:1"
