@@ -168,7 +168,9 @@ class Gateway:
         """Another model helps against its own limit or outage, not against one of the whole account (contract 7.8)."""
         if self._fallback_model is None or call.refuses_fallback or not isinstance(error, UpstreamRefused):
             return None
-        if error.status not in _FALLBACK_STATUSES or is_account_wide(error):
+        if is_account_wide(error) or not (
+            error.upstream_status in _FALLBACK_STATUSES or error.upstream_code == "model_overloaded"
+        ):
             return None
         fallback = self._known(self._fallback_model)
         return fallback if fallback != asked else None

@@ -124,6 +124,7 @@ def run(
     Closing the iterator ends the handler at its next yield, or at once where it can be interrupted.
     """
     results: queue.Queue[Delta | Exception] = queue.Queue(_MAX_WAITING_DELTAS)
+    result: Delta | Exception | None
     is_over = False
 
     def work() -> None:
@@ -140,20 +141,26 @@ def run(
                     return
         except Exception as exc:
             put(exc)
+        except SystemExit as exc:
+            # It would end this thread alone, in silence, and the caller would wait for ever.
+            put(HandlerResultError(f"the handler left by SystemExit({exc.code!r})"))
 
     now = time.monotonic()
     deadline, next_tick = now + timeout_seconds, now + tick_seconds
     stop = start_aside(work)
     try:
         while True:
-            with suppress(queue.Empty):
+            try:
                 result = results.get(timeout=max(min(deadline - now, next_tick - now, _LOOK_SECONDS), 0.001))
-                if isinstance(result, Exception):
-                    raise result
+            except queue.Empty:
+                result = None
+            if isinstance(result, Exception):
+                raise result
+            if result is not None:
                 next_tick = time.monotonic() + tick_seconds
                 yield result
-                if isinstance(result, Finished):
-                    return
+            if isinstance(result, Finished):
+                return
             now = time.monotonic()
             if is_caller_gone():
                 raise CallerGone

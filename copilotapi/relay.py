@@ -38,7 +38,7 @@ class Head:
     headers: dict[str, str]
 
 
-# None: nothing yet, but time has passed. One Head, then bytes.
+# None: nothing for now. It comes at least each TICK_SECONDS of silence. One Head, then bytes.
 Step: TypeAlias = Head | bytes | None
 Steps: TypeAlias = Generator[Step, None, None]
 

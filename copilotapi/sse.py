@@ -4,10 +4,10 @@ The rules are those of the WHATWG event stream: lines end in LF, CR or CRLF, a b
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from copilotapi.errors import UpstreamFailed
+from copilotapi.errors import ApiError, UpstreamFailed
 
 MAX_FRAME_BYTES = 1_048_576
 HEARTBEAT = b": heartbeat\n\n"
@@ -32,17 +32,31 @@ class FrameBuffer:
         self._rest = b""
 
     def feed(self, block: bytes) -> bytes:
-        """All frames that are complete now, as they came; b"" when there is none. UpstreamFailed on one over 1 MiB."""
+        """All frames that are complete now, as they came; b"" when there is none. UpstreamFailed on one over 1 MiB.
+
+        It fails when asked for more, so that the frames before the long one are not lost with it.
+        """
+        if len(self._rest) > MAX_FRAME_BYTES:
+            raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
         pending = self._rest + block if self._rest else block
         end = _last_frame_end(pending, max(len(self._rest) - 3, 0))
         self._rest = pending[end:]
-        if len(self._rest) > MAX_FRAME_BYTES:
-            raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
         return pending[:end]
 
     def rest(self) -> bytes:
         """What came after the last complete frame."""
         return self._rest
+
+
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    """All pieces as one, None when there is nothing in them. When making them fails, what was made before goes first."""
+    made: list[bytes] = []
+    try:
+        made.extend(pieces)
+    except ApiError:
+        yield b"".join(made) or None
+        raise
+    yield b"".join(made) or None
 
 
 def load(frames: bytes) -> list[Frame]:

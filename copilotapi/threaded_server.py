@@ -104,6 +104,7 @@ class ThreadedServer(ThreadedWSGIServer):
         self._idle: dict[Any, float] = {}
         self._busy: dict[Any, int] = {}
         self._watched: dict[Any, Callable[[], None]] = {}
+        self._is_draining = False
         self._ended = threading.Event()
 
     def serve(self) -> None:
@@ -124,10 +125,14 @@ class ThreadedServer(ThreadedWSGIServer):
         # Werkzeug closes the listener after shutdown() has returned.
         self._ended.wait()
         with self._changed:
+            self._is_draining = True
             for connection in self._idle:
                 # What has arrived can still be read; then the connection ends.
                 _shut(connection, socket.SHUT_RD)
-            self._changed.wait_for(lambda: not self._others(), timeout_seconds)
+        deadline = time.monotonic() + timeout_seconds
+        while (left_seconds := deadline - time.monotonic()) > 0 and not self._await_end(left_seconds):
+            self.service_actions()
+        with self._changed:
             left = self._others()
             for connection in left:
                 _shut(connection, socket.SHUT_RDWR)
@@ -144,7 +149,8 @@ class ThreadedServer(ThreadedWSGIServer):
         """Calls `on_gone` once when the caller closes its side: within a poll, from the thread that serves."""
         with self._changed:
             self._watched.pop(connection, None)
-            if on_gone is not None:
+            # Since draining ends the reading side itself, a new wish would be told at once.
+            if on_gone is not None and not self._is_draining:
                 self._watched[connection] = on_gone
 
     def get_request(self) -> tuple[Any, Any]:
@@ -186,6 +192,11 @@ class ThreadedServer(ThreadedWSGIServer):
     def log(self, type: str, message: str, *args: Any) -> None:
         """Werkzeug calls it where it has caught what the app let through."""
         self._tell(sys.exc_info()[1])
+
+    def _await_end(self, timeout_seconds: float) -> bool:
+        """Whether no request of another thread is left, waiting no longer than a poll."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._others(), min(timeout_seconds, _POLL_SECONDS))
 
     def _others(self) -> list[Any]:
         own = threading.get_ident()

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import queue
 import socket
 import socketserver
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -379,7 +381,15 @@ def _yields_garbage(request: CompletionRequest) -> Any:
     yield object()
 
 
-@pytest.mark.parametrize("handler", [_raises, _returns_nothing, _yields_garbage])
+def _waits_in_vain(request: CompletionRequest) -> str:
+    raise queue.Empty
+
+
+def _leaves(request: CompletionRequest) -> str:
+    sys.exit(3)
+
+
+@pytest.mark.parametrize("handler", [_raises, _returns_nothing, _yields_garbage, _waits_in_vain, _leaves])
 def test_a_handler_that_fails_is_a_plain_500_for_the_caller_and_a_traceback_for_the_operator(
     handler: Callable[[CompletionRequest], Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -410,6 +420,22 @@ def test_a_handlers_own_api_error_keeps_its_status() -> None:
     with CopilotProxy(handler=busy) as proxy:
         reply = complete(proxy)
         assert (reply.status, reply.headers["Retry-After"]) == (503, "3")
+
+
+def test_a_silent_handler_is_given_up_within_a_second_when_its_caller_has_gone(
+    held: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "copilotapi.request")
+    with CopilotProxy(handler=held) as proxy:
+        connection = HTTPConnection("127.0.0.1", proxy.port, timeout=SECONDS)
+        connection.request("POST", CODEX, b'{"prompt":"a"}', {"Content-Type": "application/json"})
+        assert held.entered.wait(SECONDS)
+        connection.close()
+        left = time.monotonic()
+        proxy.stop()
+        assert time.monotonic() - left < 1.5
+    [told] = [record for record in caplog.records if record.name == "copilotapi.request"]
+    assert told.status == 499  # type: ignore[attr-defined]
 
 
 # Its life.
@@ -567,7 +593,7 @@ _EMBEDDING = """
 import socket, ssl, sys, threading, urllib.request
 import gevent.monkey
 kept = (socket.socket, ssl.SSLContext, threading.Thread.start, threading.Lock)
-from copilotapi.proxy import CopilotProxy
+from copilotapi import CopilotProxy, Settings, create_app
 proxy = CopilotProxy({handler})
 proxy.start()
 assert urllib.request.urlopen(proxy.url + "/health", timeout=10).status == 200
@@ -677,7 +703,7 @@ def test_a_silent_copilot_is_left_within_a_second_when_the_caller_has_gone(simul
         github_api_url=simulator.url,
     )
     with CopilotProxy(settings=settings, stop_timeout_seconds=0.1) as proxy:
-        text = "[[simulate: stall=60 after_events=2]]"
+        text = "[[simulate: stall after_events=2]]"
         body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": text}], "stream": True}
         connection = HTTPConnection("127.0.0.1", proxy.port, timeout=SECONDS)
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})

@@ -234,6 +234,25 @@ def test_draining_waits_for_a_running_request(serve: Serve) -> None:
     assert cut == [0]
 
 
+def test_a_request_that_meets_the_draining_is_not_taken_for_one_whose_caller_left(serve: Serve) -> None:
+    entered, gone = threading.Event(), threading.Event()
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ[WATCH](gone.set)
+        entered.set()
+        assert not gone.wait(0.3)
+        return hello(environ, start_response)
+
+    serving = serve(app)
+    with serving.connect() as begun, serving.connect() as served:
+        begun.sendall(REQUEST[:-2])
+        served.sendall(REQUEST)
+        assert entered.wait(SECONDS)
+        assert serving.server.drain(SECONDS) == 0
+        assert received(begun).endswith(b"hello")
+        assert received(served).endswith(b"hello")
+
+
 def test_draining_cuts_what_still_runs_at_the_deadline(serve: Serve) -> None:
     app = Gate()
     serving = serve(app)

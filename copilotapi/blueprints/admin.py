@@ -1,5 +1,6 @@
 """The operator's acts, and what a caller may know of its own use. Never shows a credential."""
 
+import re
 from collections.abc import Callable
 
 from flask import Blueprint, Response, g, request
@@ -12,6 +13,7 @@ from copilotapi.protocols.conversation import JSON
 from copilotapi.upstream.credentials import Credentials, NoAccount
 
 _DEFAULT_DAYS, _MAX_DAYS = 7, 62
+_DAYS = re.compile(r"[0-9]{1,9}")
 
 
 def build(credentials: Credentials | NoAccount, ledger: Ledger, account: Callable[[], JSON]) -> Blueprint:
@@ -57,6 +59,6 @@ def _usage(rows: list[JSON], days: int) -> JSON:
 def _days(given: str | None) -> int:
     if given is None:
         return _DEFAULT_DAYS
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given) <= _MAX_DAYS:
+    if not _DAYS.fullmatch(given) or not 1 <= int(given) <= _MAX_DAYS:
         raise bad_request(f"'days' must be a whole number from 1 to {_MAX_DAYS}.", param="days")
     return int(given)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flask import Flask, Request, current_app, g, request
 
 from copilotapi.blueprints.quota import AddressQuota
-from copilotapi.errors import ApiError
+from copilotapi.errors import ApiError, bad_request
 from copilotapi.metering.editor_tokens import EditorTokens
 from copilotapi.metering.keys import ANONYMOUS, Caller, KeyRing
 from copilotapi.settings import Settings
@@ -59,6 +59,7 @@ class Guard:
 
     def _admit(self) -> None:
         g.request_id = _request_id(request.headers.get("X-Request-Id"))
+        _check_folding()
         self._check_host()
         self._check_origin()
         view = None if request.endpoint is None else _view()
@@ -145,6 +146,12 @@ def _asked_hosts(incoming: Request) -> Iterator[str]:
 
 def _tells_of_a_proxy(name: str) -> bool:
     return name.startswith("HTTP_X_FORWARDED") or name in ("HTTP_FORWARDED", "HTTP_X_REAL_IP")
+
+
+def _check_folding() -> None:
+    """gunicorn_h1c 0.6.9 takes a folded line for a header without a name; RFC 9112, 5.2 wants it refused."""
+    if "HTTP_" in request.environ:
+        raise bad_request("A header of this request is folded over two lines.")
 
 
 def _request_id(given: str | None) -> str:

@@ -63,15 +63,15 @@ def bearer(credential: str) -> dict[str, str]:
 def issued(client: FlaskClient, api_key: str = _KEY) -> str:
     answer = client.get(_TOKEN_PATH, headers=bearer(api_key))
     assert answer.status_code == 200, answer.text
-    return str(answer.json["token"])
+    return str(answer.get_json()["token"])
 
 
 def ids(answer: TestResponse) -> list[str]:
-    return [model["id"] for model in answer.json["data"]]
+    return [model["id"] for model in answer.get_json()["data"]]
 
 
 def test_the_token_answer_leads_the_editor_back_here(open_client: FlaskClient) -> None:
-    answer = open_client.get(_TOKEN_PATH, base_url="http://127.0.0.1:8123").json
+    answer = open_client.get(_TOKEN_PATH, base_url="http://127.0.0.1:8123").get_json()
     assert answer["endpoints"] == {
         "api": "http://127.0.0.1:8123",
         "proxy": "http://127.0.0.1:8123/proxy",
@@ -87,7 +87,7 @@ def test_behind_a_declared_proxy_the_editor_is_led_to_the_public_address(caller_
     client = caller_of(api_keys=(_KEY,), trusted_proxy_count=1, allowed_hosts=("gateway.example",))
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "gateway.example", "X-Forwarded-For": "192.0.2.7"}
     answer = client.get(_TOKEN_PATH, headers={**bearer(_KEY), **forwarded})
-    assert answer.json["endpoints"]["proxy"] == "https://gateway.example/proxy"
+    assert answer.get_json()["endpoints"]["proxy"] == "https://gateway.example/proxy"
 
 
 def test_the_issued_token_is_ours_and_holds_no_secret(client: FlaskClient) -> None:
@@ -122,12 +122,12 @@ def test_the_token_ends_with_its_key(caller_of: CallerOf, client: FlaskClient) -
 def test_a_token_issued_without_keys_is_worth_nothing_once_there_are_some(
     open_client: FlaskClient, client: FlaskClient
 ) -> None:
-    editor_token = open_client.get(_TOKEN_PATH).json["token"]
+    editor_token = open_client.get(_TOKEN_PATH).get_json()["token"]
     assert client.get("/models", headers=bearer(editor_token)).status_code == 401
 
 
 def test_a_token_issued_without_keys_does_not_let_others_in(open_client: FlaskClient) -> None:
-    editor_token = open_client.get(_TOKEN_PATH).json["token"]
+    editor_token = open_client.get(_TOKEN_PATH).get_json()["token"]
     answer = open_client.get("/models", headers=bearer(editor_token), environ_base=_ELSEWHERE)
     assert answer.status_code == 401
 
@@ -168,13 +168,13 @@ def test_an_editor_gets_copilots_list_and_others_openais(open_client: FlaskClien
     copilots = open_client.get("/models", headers=_EDITOR)
     openais = open_client.get("/models")
     assert ids(copilots) == ids(openais)
-    assert {"capabilities", "model_picker_enabled"} <= copilots.json["data"][0].keys()
-    assert {"created", "owned_by"} <= openais.json["data"][0].keys()
-    assert open_client.get("/v1/models", headers=_EDITOR).json == openais.json
+    assert {"capabilities", "model_picker_enabled"} <= copilots.get_json()["data"][0].keys()
+    assert {"created", "owned_by"} <= openais.get_json()["data"][0].keys()
+    assert open_client.get("/v1/models", headers=_EDITOR).get_json() == openais.get_json()
 
 
 def test_the_list_has_all_an_editor_starts_with(open_client: FlaskClient) -> None:
-    models = open_client.get("/models", headers={"Copilot-Integration-Id": "vscode-chat"}).json["data"]
+    models = open_client.get("/models", headers={"Copilot-Integration-Id": "vscode-chat"}).get_json()["data"]
     assert {"chat", "completion", "embeddings"} == {model["capabilities"]["type"] for model in models}
     assert [model["id"] for model in models if model["is_chat_default"]] == ["gpt-4.1"]
     assert [model["id"] for model in models if model["is_chat_fallback"]] == ["gpt-4.1"]
@@ -182,23 +182,23 @@ def test_the_list_has_all_an_editor_starts_with(open_client: FlaskClient) -> Non
 
 def test_no_websocket_is_offered(open_client: FlaskClient) -> None:
     endpoints = [
-        model.get("supported_endpoints", []) for model in open_client.get("/models", headers=_EDITOR).json["data"]
+        model.get("supported_endpoints", []) for model in open_client.get("/models", headers=_EDITOR).get_json()["data"]
     ]
     assert ["/chat/completions", "/responses"] in endpoints
     assert not [endpoint for served in endpoints for endpoint in served if endpoint.startswith("ws:")]
 
 
 def test_one_model_is_shown_to_an_editor_in_copilots_schema(open_client: FlaskClient) -> None:
-    shown = open_client.get("/models/gpt-5.5", headers=_EDITOR).json
+    shown = open_client.get("/models/gpt-5.5", headers=_EDITOR).get_json()
     assert shown["capabilities"]["type"] == "chat"
     assert shown["supported_endpoints"] == ["/responses"]
-    assert "capabilities" not in open_client.get("/models/gpt-5.5").json
+    assert "capabilities" not in open_client.get("/models/gpt-5.5").get_json()
 
 
 def test_the_user_is_told_a_plan_and_no_end_of_quota(open_client: FlaskClient) -> None:
     open_client.get("/models")
-    user = open_client.get("/copilot_internal/user").json
-    assert user["login"] == open_client.get("/user").json["login"] == "copilotapi"
+    user = open_client.get("/copilot_internal/user").get_json()
+    assert user["login"] == open_client.get("/user").get_json()["login"] == "copilotapi"
     assert user["copilot_plan"] == "individual"
     assert user["endpoints"]["proxy"] == "http://localhost/proxy"
     assert {quota: told["unlimited"] for quota, told in user["quota_snapshots"].items()} == {
@@ -241,14 +241,14 @@ def test_what_an_editor_sends_aside_is_answered_briefly(
 
 
 def test_experiments_are_asked_without_a_key_and_there_are_none(client: FlaskClient) -> None:
-    answer = client.get("/telemetry").json
+    answer = client.get("/telemetry").get_json()
     assert (answer["Configs"], answer["Flights"]) == ([], {})
     assert client.post("/telemetry", data=b"[]").status_code == 200
 
 
 def test_the_automatic_choice_of_a_model_is_the_chat_default(open_client: FlaskClient) -> None:
     asked = {"auto_mode": {"model_hints": ["auto"]}}
-    session = open_client.post("/models/session", json=asked).json
+    session = open_client.post("/models/session", json=asked).get_json()
     assert session["selected_model"] == "gpt-4.1"
     assert "claude-sonnet-4.5" in session["available_models"]
     assert "gpt-41-copilot" not in session["available_models"]
@@ -259,7 +259,7 @@ def test_the_automatic_choice_of_a_model_is_the_chat_default(open_client: FlaskC
 def test_what_is_not_offered_is_a_404_in_json(open_client: FlaskClient) -> None:
     answer = open_client.get("/agents")
     assert answer.status_code == 404
-    assert answer.json["error"]["code"] == "not_found"
+    assert answer.get_json()["error"]["code"] == "not_found"
 
 
 @pytest.mark.parametrize(

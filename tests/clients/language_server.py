@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import threading
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,6 +101,28 @@ class LanguageServer:
         items: list[dict[str, Any]] = (answer or {}).get("items", [])
         return items
 
+    def chat(self, model: str, question: str) -> str:
+        """The whole answer to a question in the chat panel, its agent's rounds joined."""
+        token = f"chat-{uuid.uuid4().hex}"
+        asked = {
+            "workDoneToken": token,
+            "turns": [{"request": question}],
+            "capabilities": {"skills": [], "allSkills": False},
+            "source": "panel",
+            "model": model,
+        }
+        self.request("conversation/create", asked)
+        with self._changed:
+            ended = self._changed.wait_for(lambda: "end" in _kinds(self._progress(token)), _ANSWER_SECONDS)
+            assert ended, "the chat did not end"
+            told = self._progress(token)
+        rounds = [agent_round for value in told for agent_round in value.get("editAgentRounds", [])]
+        return "".join(agent_round.get("reply", "") for agent_round in rounds)
+
+    def _progress(self, token: str) -> list[dict[str, Any]]:
+        reports = [message["params"] for message in self.notifications if message["method"] == "$/progress"]
+        return [report["value"] for report in reports if report["token"] == token]
+
     def notify(self, method: str, params: Any) -> None:
         self._send({"method": method, "params": params})
 
@@ -141,6 +164,10 @@ class LanguageServer:
             else:
                 self._answers[message["id"]] = message
             self._changed.notify_all()
+
+
+def _kinds(told: list[dict[str, Any]]) -> set[str]:
+    return {value["kind"] for value in told}
 
 
 def _message(pipe: BinaryIO) -> dict[str, Any] | None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +65,13 @@ def completed(server: LanguageServer, *, invoked: bool = False) -> list[str]:
     return [item["insertText"] for item in server.inline_completions(uri, 1, 4, invoked=invoked)]
 
 
+def kill(gateway: GatewayProcess) -> None:
+    """As a machine that loses its power: an orderly stop would wait for the editor's idle connection."""
+    assert gateway.process is not None
+    os.killpg(gateway.process.pid, signal.SIGKILL)
+    gateway.process.wait()
+
+
 def asked(gateway: GatewayProcess) -> list[tuple[str, int]]:
     """Route and status of every request in the gateway's log."""
     lines = (json.loads(line) for line in gateway.log.splitlines() if '"event":"request"' in line)
@@ -81,6 +90,11 @@ def test_a_completion_of_copilots_is_shown(server: LanguageServer) -> None:
 def test_three_completions_are_shown_on_request(server: LanguageServer) -> None:
     texts = completed(server, invoked=True)
     assert [text.lstrip()[:12] for text in texts] == ["suggestion_0", "suggestion_1", "suggestion_2"]
+
+
+def test_chat_is_answered_by_copilot(server: LanguageServer, gateway: GatewayProcess) -> None:
+    assert server.chat("gpt-4.1", "Hello there")
+    assert ("/chat/completions", 200) in asked(gateway)
 
 
 def test_everything_it_asks_for_is_here(server: LanguageServer, gateway: GatewayProcess) -> None:
@@ -113,20 +127,22 @@ def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> No
         assert ("/copilot_internal/v2/token", 401) in asked(gateway)
 
 
-def test_a_completion_of_a_handlers_is_shown_without_any_github_token(
+def test_a_handler_completes_and_chats_without_any_github_token(
     handler_gateway: GatewayProcess, tmp_path: Path
 ) -> None:
     with started(handler_gateway, tmp_path, "gho_anything") as server:
         assert server.status()["status"] == "OK"
         [text] = completed(server)
+        answer = server.chat("local-coder", "Hello there")
     assert text.strip() == "return 'handled True True'"
+    assert answer == "return 'handled True False'"
     assert ("/proxy/v1/engines/<engine>/completions", 200) in asked(handler_gateway)
 
 
 def test_a_token_that_has_ended_is_replaced_without_the_user(tmp_path: Path) -> None:
     with GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY) as gateway, started(gateway, tmp_path, _KEY) as server:
         assert completed(server)
-        gateway.stop()
+        kill(gateway)
         # Without a GitHub token and TOKEN_ENCRYPTION_KEY each start signs with another secret.
         restarted = GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY, PORT=str(gateway.port))
         restarted.port = gateway.port

@@ -182,10 +182,10 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def event(text: str, finish_reason: str | None = None) -> bytes:
+def event(text: str, finish_reason: str | None = None, model: str = "gpt-4.1") -> bytes:
     """One chunk of a chat as OpenAI writes it, with nothing to repair."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
-    answer = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4.1"}
+    answer = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": model}
     return b"data: " + json.dumps({**answer, "choices": [choice]}).encode() + b"\n\n"
 
 
@@ -194,9 +194,9 @@ def streamed(*frames: bytes) -> bytes:
     return STREAM_HEAD + b"".join(map(chunk, frames)) + LAST_CHUNK
 
 
-def answered(text: str = "Hello") -> bytes:
+def answered(text: str = "Hello", model: str = "gpt-4.1") -> bytes:
     message = {"role": "assistant", "content": text}
-    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-4.1"}
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     return response(200, json.dumps({**body, "choices": choices, "usage": usage}).encode())

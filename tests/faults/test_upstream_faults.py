@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from flask import Response
 
 from copilotapi.blueprints.http import Responder
 from copilotapi.errors import ApiError, UpstreamFailed
@@ -58,7 +59,12 @@ def gateway(copilot: PlayedCopilot) -> Iterator[GatewayProcess]:
 def hasty(copilot: PlayedCopilot) -> Iterator[GatewayProcess]:
     """A gateway whose clocks run out within a test."""
     with GatewayProcess(
-        copilot.url, RATE_LIMIT_PER_MINUTE="0", FIRST_BYTE_TIMEOUT="0.5", IDLE_TIMEOUT="0.5", TOTAL_TIMEOUT="1.2"
+        copilot.url,
+        RATE_LIMIT_PER_MINUTE="0",
+        CONNECT_TIMEOUT="1",
+        FIRST_BYTE_TIMEOUT="0.5",
+        IDLE_TIMEOUT="0.5",
+        TOTAL_TIMEOUT="1.2",
     ) as gateway:
         yield gateway
 
@@ -386,66 +392,98 @@ def test_no_header_goes_out_before_copilots_status_is_known(gateway: GatewayProc
         assert caller.read_until(b"told late").startswith(b"HTTP/1.1 400")
 
 
-def reply_to(steps: Steps, is_streamed: bool = True) -> tuple[int, str, bytes]:
-    """What `respond` sends for these steps: status, content type, body."""
-    call = Call("request-1", "key-1")
-    response = Responder(Metrics(), max_streams=10).respond(
-        steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({})
-    )
-    try:
-        return response.status_code, response.content_type or "", b"".join(response.iter_encoded())
-    finally:
-        response.close()
+class Silence:
+    """A clock, and steps by it: a number is that many seconds of silence reported, a failure is raised."""
 
+    def __init__(self) -> None:
+        self.now = 1000.0
 
-def played(*steps: Step | ApiError) -> Steps:
-    for step in steps:
-        if isinstance(step, ApiError):
-            raise step
-        yield step
+    def played(self, *steps: Step | ApiError | float) -> Steps:
+        for step in steps:
+            if isinstance(step, ApiError):
+                raise step
+            if isinstance(step, float):
+                self.now += step
+                yield None
+            else:
+                yield step
+
+    def respond(self, steps: Steps, is_streamed: bool = True) -> Response:
+        responder = Responder(Metrics(), max_streams=1, clock=lambda: self.now)
+        call = Call("request-1", "key-1")
+        return responder.respond(steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({}))
+
+    def reply(self, *steps: Step | ApiError | float, is_streamed: bool = True) -> tuple[int, str, bytes]:
+        """Status, content type and body of the answer."""
+        response = self.respond(self.played(*steps), is_streamed)
+        try:
+            return response.status_code, response.content_type or "", b"".join(response.iter_encoded())
+        finally:
+            response.close()
 
 
 FAILURE = UpstreamFailed("it broke", code="upstream_disconnected")
 HEAD = Head({"X-Mark": "1"})
 
 
-def test_a_failure_after_ten_seconds_of_silence_is_still_a_status() -> None:
+@pytest.mark.parametrize("silence", [(10.0,), (2.0, 2.0, 2.0), (8.0, 6.0)])
+def test_a_failure_after_a_short_silence_is_still_a_status(silence: tuple[float, ...]) -> None:
     with pytest.raises(UpstreamFailed):
-        reply_to(played(None, FAILURE))
+        Silence().reply(*silence, FAILURE)
 
 
-def test_after_twenty_seconds_of_silence_heartbeats_begin_and_the_answer_follows() -> None:
-    status, content_type, body = reply_to(played(None, None, None, HEAD, event("one"), None, DONE))
+@pytest.mark.parametrize("silence", [(10.0, 10.0), (9.0, 10.0), (5.0,) * 4, (0.5,) * 35])
+def test_after_twenty_seconds_of_silence_a_heartbeat_goes_out_and_the_answer_follows(
+    silence: tuple[float, ...],
+) -> None:
+    status, content_type, body = Silence().reply(*silence, HEAD, event("one"), DONE)
     assert (status, content_type) == (200, "text/event-stream; charset=utf-8")
-    assert body == HEARTBEAT * 2 + event("one") + HEARTBEAT + DONE
+    assert body == HEARTBEAT + event("one") + DONE
+
+
+def test_heartbeats_come_every_ten_seconds_of_silence_however_often_it_is_reported() -> None:
+    _, _, body = Silence().reply(HEAD, event("one"), 10.0, 10.0, event("two"), 3.0, 3.0, event("three"), *(1.0,) * 25)
+    assert body == event("one") + HEARTBEAT * 2 + event("two") + event("three") + HEARTBEAT * 2
 
 
 def test_a_failure_after_heartbeats_began_is_the_end_of_the_stream() -> None:
-    status, _, body = reply_to(played(None, None, FAILURE))
+    status, _, body = Silence().reply(10.0, 10.0, FAILURE)
     assert status == 200
     assert body.startswith(HEARTBEAT)
     assert last_error(body)["message"] == "it broke"
 
 
 def test_a_whole_answer_waits_for_its_status_however_long_it_takes() -> None:
-    status, content_type, body = reply_to(played(None, None, None, None, HEAD, b"{}"), is_streamed=False)
+    status, content_type, body = Silence().reply(*(10.0,) * 9, HEAD, b"{}", is_streamed=False)
     assert (status, content_type, body) == (200, "application/json", b"{}")
     with pytest.raises(UpstreamFailed):
-        reply_to(played(None, None, None, FAILURE), is_streamed=False)
+        Silence().reply(*(10.0,) * 9, FAILURE, is_streamed=False)
 
 
-def test_heartbeats_never_come_inside_an_event() -> None:
+def test_heartbeats_never_come_inside_an_event_and_are_not_held_up_by_what_is_not_forwarded() -> None:
+    silence = Silence()
     whole = event("one")
-    blocks = [whole[:9], None, whole[9:-1], None, whole[-1:], None, event("", "stop"), DONE]
+    filtered = b'data: {"choices":[],"prompt_filter_results":[]}\n\n'
+
+    def blocks() -> Iterator[bytes | None]:
+        for block in (whole[:9], whole[9:-1], whole[-1:], filtered, filtered, None, event("", "stop"), DONE):
+            silence.now += 10.0
+            yield block
 
     def no_estimate() -> Usage:
         raise AssertionError("usage was not asked for")
 
-    pieces = chat_codec.repair_stream(
-        blocks, chat_codec.new_tally(1), choice_count=1, wants_usage=False, estimate=no_estimate
-    )
-    _, _, body = reply_to(played(HEAD, *pieces))
-    assert body == HEARTBEAT * 2 + whole + HEARTBEAT + event("", "stop") + DONE
+    tally = chat_codec.new_tally(answer_id="chatcmpl-1", model="gpt-4.1", created=1)
+    pieces = chat_codec.repair_stream(blocks(), tally, choice_count=1, wants_usage=False, estimate=no_estimate)
+
+    def steps() -> Steps:
+        yield HEAD
+        yield from pieces
+
+    response = silence.respond(steps())
+    body = b"".join(response.iter_encoded())
+    assert body.replace(HEARTBEAT, b"") == whole + event("", "stop") + DONE
+    assert body.startswith(HEARTBEAT * 2 + whole + HEARTBEAT * 3)
 
 
 # Clocks.
@@ -496,9 +534,9 @@ def test_a_stream_that_only_drips_ends_when_its_whole_time_is_up(
 
 def answering_as_asked(chat: Chat) -> None:
     """As Copilot does: the answer bears the model that was asked."""
-    is_streamed = chat.body.get("stream")
-    model = chat.body["model"].encode()
-    chat.send((GOOD_STREAM if is_streamed else answered()).replace(b'"gpt-4.1"', b'"%s"' % model))
+    model = chat.body["model"]
+    frames = (event("Hello", model=model), event("", "stop", model=model), DONE)
+    chat.send(streamed(*frames) if chat.body.get("stream") else answered(model=model))
     chat.close()
 
 

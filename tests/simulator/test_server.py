@@ -171,7 +171,7 @@ def test_stop_ends_every_connection_within_two_seconds() -> None:
     with client.raw("/chat/completions", HELLO) as stalled, connect(simulator) as idle:
         read_until(stalled, b"data: ")
         idle.sendall(b"GET /login/device HTTP/1.1\r\nHost: x\r\n\r\n")
-        read_until(idle, b"terminal.\n")
+        read_until(idle, b"wait.\n")
         began = time.monotonic()
         simulator.stop()
         assert time.monotonic() - began < 2

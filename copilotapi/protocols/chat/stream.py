@@ -15,7 +15,7 @@ from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.chat.choices import merge, strongest
 from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
-from copilotapi.sse import Frame, FrameBuffer, dump, load
+from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
 _SAMPLE_BYTES = 8192
 _CHUNK = re.compile(rb'^data: ?\{[^\n]*?"object": ?"chat\.completion\.chunk"', re.MULTILINE)
@@ -59,7 +59,7 @@ def repair_stream(
     wants_usage: bool,
     estimate: Callable[[], Usage],
 ) -> Iterator[bytes | None]:
-    """Bytes of whole frames, one piece per block read; None where `blocks` had nothing for a while.
+    """Bytes of whole frames, one piece per block read; None where there is nothing to forward for now.
 
     `estimate` is asked when the caller wants usage and Copilot gave none. Raises ApiError when the stream tells of an
     error, UpstreamFailed when it ends without [DONE] or cannot be read.
@@ -72,15 +72,17 @@ def repair_stream(
             continue
         region = frames.feed(block)
         if not region:
+            yield None
             continue
         tally.count(region)
-        relayed = region if repair.is_settled and _is_clean(region) else repair.region(region)
-        if relayed:
-            yield relayed
+        if repair.is_settled and _is_clean(region):
+            yield region
+        else:
+            yield from joined(repair.region(region))
         if tally.is_complete:
             return
     if frames.rest().strip() == b"data: [DONE]":
-        yield repair.region(frames.rest() + b"\n\n")
+        yield from joined(repair.region(frames.rest() + b"\n\n"))
     else:
         raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
 
@@ -121,13 +123,11 @@ class _Repair:
     def is_settled(self) -> bool:
         return bool(self._tally.answer_id and self._tally.model) and self._finishing is None
 
-    def region(self, region: bytes) -> bytes:
-        relayed: list[bytes] = []
+    def region(self, region: bytes) -> Iterator[bytes]:
         for frame in load(region):
             if self._tally.is_complete:
                 break
-            relayed += self._frame(frame)
-        return b"".join(relayed)
+            yield from self._frame(frame)
 
     def _frame(self, frame: Frame) -> Iterator[bytes]:
         if frame.data is None:

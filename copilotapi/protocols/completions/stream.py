@@ -12,7 +12,7 @@ import orjson
 
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.conversation import JSON, Delta, Finished, FinishReason, Started, TextDelta, Usage
-from copilotapi.sse import Frame, FrameBuffer, dump, load
+from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
 _SAMPLE_BYTES = 8192
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
@@ -44,7 +44,10 @@ def repair_stream(
     wants_usage: bool,
     estimate: Callable[[], Usage],
 ) -> Iterator[bytes | None]:
-    """Bytes of whole frames, one piece per block; None for silence. UpstreamFailed on a stream without its [DONE]."""
+    """Bytes of whole frames, one piece per block; None where there is nothing to forward for now.
+
+    ApiError when the stream tells of one, UpstreamFailed when it ends without its [DONE].
+    """
     frames = FrameBuffer()
     for block in blocks:
         if block is None:
@@ -54,9 +57,7 @@ def repair_stream(
         tally.relayed_bytes += len(region)
         if len(tally.sample) < _SAMPLE_BYTES:
             tally.sample += region
-        relayed = b"".join(_repaired(frame, tally) for frame in load(region))
-        if relayed:
-            yield relayed
+        yield from joined(_repaired(frame, tally) for frame in load(region))
         if tally.is_complete:
             return
     raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
