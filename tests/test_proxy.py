@@ -3,6 +3,7 @@
 import json
 import logging
 import queue
+import re
 import socket
 import socketserver
 import subprocess
@@ -12,7 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPMessage
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Reply(NamedTuple):
     status: int
-    headers: Mapping[str, str]
+    headers: HTTPMessage
     body: bytes
 
     @property
@@ -49,7 +50,7 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
     @property
-    def error(self) -> tuple[str, str, str | None]:
+    def error(self) -> tuple[str, str | None, str | None]:
         error = self.json["error"]
         assert error.keys() == {"message", "type", "param", "code"}
         return error["type"], error["code"], error["param"]
@@ -713,3 +714,31 @@ def test_a_silent_copilot_is_left_within_a_second_when_the_caller_has_gone(simul
         response.close()
         [chat] = simulator.recorder.to("chat")
         assert simulator.recorder.wait_for(lambda: chat.client_gone_at is not None, 1.0)
+
+
+# The pages.
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    ended = subprocess.run(
+        [sys.executable, "-c", "\n".join(examples)],
+        env={"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+\nchat at http://127\.0\.0\.1:\d+/v1/chat/completions\n", ended.stdout)
+
+
+def test_the_tests_that_the_table_of_differences_names_exist() -> None:
+    page = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    section = page.partition("## The original completion proxy")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(test_\w+)`", section))
+    written = "".join((ROOT / "tests" / name).read_text() for name in ("test_proxy.py", "test_threaded_server.py"))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if f"def {name}(" not in written] == []

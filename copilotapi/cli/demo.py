@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,8 @@ def demo(port: int) -> None:
 
     No account, no Redis, no network. Settings of the environment and of .env are ignored.
     """
+    _interrupt_on_signals()
+    _check_free(port)
     from copilotapi.simulator import Simulator  # noqa: PLC0415 (an island: only those who ask for it load it)
 
     with (
@@ -47,6 +50,14 @@ def demo(port: int) -> None:
         sys.stdout.flush()
         _wait_for_interrupt(gateway)
     click.echo("Stopped.")
+
+
+def _check_free(port: int) -> None:
+    """Else what answers on this port would be taken for the gateway."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as exc:
+        raise click.ClickException(f"Port {port} is taken; try --port with another.") from exc
 
 
 @contextmanager
@@ -81,7 +92,7 @@ def _wait_until_ready(gateway: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if gateway.poll() is not None:
-            raise click.ClickException(f"The gateway did not start; is port {port} taken? Try --port with another.")
+            raise click.ClickException("The gateway did not start; its messages are above.")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/ready")
@@ -112,13 +123,19 @@ def _streamed_chat(port: int) -> Iterator[str]:
         connection.close()
 
 
-def _wait_for_interrupt(gateway: subprocess.Popen[bytes]) -> None:
-    """Until Ctrl-C, SIGTERM, or the end of the gateway itself."""
+def _interrupt_on_signals() -> None:
+    """Both signals end the demo in order, from its first moment on: the gateway must not outlive it."""
 
     def interrupt(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    # A shell that starts a command in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def _wait_for_interrupt(gateway: subprocess.Popen[bytes]) -> None:
+    """Until Ctrl-C, SIGTERM, or the end of the gateway itself."""
     try:
         gateway.wait()
     except KeyboardInterrupt:

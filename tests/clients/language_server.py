@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from tests.clients import node
 
@@ -170,7 +170,7 @@ def _kinds(told: list[dict[str, Any]]) -> set[str]:
     return {value["kind"] for value in told}
 
 
-def _message(pipe: BinaryIO) -> dict[str, Any] | None:
+def _message(pipe: IO[bytes]) -> dict[str, Any] | None:
     """The next message, None at the end."""
     length = 0
     while (line := pipe.readline()) not in (b"\r\n", b""):

@@ -106,5 +106,5 @@ def _told(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=_ANSWER_SECONDS).stdout.strip()
 
 
-def _unavailable(reason: str) -> Exception:
+def _unavailable(reason: str) -> BaseException:
     return pytest.fail.Exception(reason) if os.environ.get("CI") == "true" else pytest.skip.Exception(reason)

@@ -5,8 +5,9 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,21 +40,23 @@ def handler_gateway() -> Iterator[GatewayProcess]:
 
 @pytest.fixture(scope="module")
 def server(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LanguageServer]:
-    with started(gateway, tmp_path_factory.mktemp("editor"), _KEY) as server:
+    with started(gateway.url, tmp_path_factory.mktemp("editor"), _KEY) as server:
         yield server
 
 
 @contextlib.contextmanager
-def started(gateway: GatewayProcess, home: Path, api_key: str) -> Iterator[LanguageServer]:
-    """A server whose every GitHub address is the gateway's."""
+def started(
+    github_url: str, home: Path, github_token: str, settings: Mapping[str, Any] | None = None
+) -> Iterator[LanguageServer]:
+    """A server that signs in at `github_url`, which may be the gateway's."""
     environment = {
-        "GITHUB_COPILOT_TOKEN": api_key,
+        "GITHUB_COPILOT_TOKEN": github_token,
         "GITHUB_COPILOT_USER": "copilotapi",
-        "GITHUB_COPILOT_API_URL": gateway.url,
-        "GITHUB_COPILOT_SERVER_URL": gateway.url,
+        "GITHUB_COPILOT_API_URL": github_url,
+        "GITHUB_COPILOT_SERVER_URL": github_url,
     }
     with LanguageServer(home, environment) as server:
-        server.initialize()
+        server.initialize(settings)
         yield server
 
 
@@ -122,7 +125,7 @@ def test_neither_log_nor_copilot_sees_what_belongs_to_the_other(
 
 
 def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> None:
-    with GatewayProcess(simulator.url, API_KEYS=_KEY) as gateway, started(gateway, tmp_path, "gho_wrong") as server:
+    with GatewayProcess(simulator.url, API_KEYS=_KEY) as gateway, started(gateway.url, tmp_path, "gho_wrong") as server:
         assert server.status()["status"] != "OK"
         assert ("/copilot_internal/v2/token", 401) in asked(gateway)
 
@@ -130,7 +133,7 @@ def test_a_wrong_key_signs_nobody_in(simulator: Simulator, tmp_path: Path) -> No
 def test_a_handler_completes_and_chats_without_any_github_token(
     handler_gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    with started(handler_gateway, tmp_path, "gho_anything") as server:
+    with started(handler_gateway.url, tmp_path, "gho_anything") as server:
         assert server.status()["status"] == "OK"
         [text] = completed(server)
         answer = server.chat("local-coder", "Hello there")
@@ -139,8 +142,22 @@ def test_a_handler_completes_and_chats_without_any_github_token(
     assert ("/proxy/v1/engines/<engine>/completions", 200) in asked(handler_gateway)
 
 
+@pytest.mark.parametrize("proxy_path", ["", "/proxy"])
+def test_settings_send_an_editor_here_whose_real_token_is_discarded(
+    handler_gateway: GatewayProcess, simulator: Simulator, tmp_path: Path, proxy_path: str
+) -> None:
+    debug = {"overrideProxyUrl": handler_gateway.url + proxy_path, "overrideCapiUrl": handler_gateway.url}
+    settings = {"github": {"copilot": {"advanced": {"debug": debug}}}}
+    with started(simulator.url, tmp_path, "gho_at_github", settings) as server:
+        [text] = completed(server)
+    assert text.strip() == "return 'handled True True'"
+    assert (f"{proxy_path}/v1/engines/<engine>/completions", 200) in asked(handler_gateway)
+    assert "tid=" not in handler_gateway.log
+    assert "gho_at_github" not in handler_gateway.log
+
+
 def test_a_token_that_has_ended_is_replaced_without_the_user(tmp_path: Path) -> None:
-    with GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY) as gateway, started(gateway, tmp_path, _KEY) as server:
+    with GatewayProcess(_NOWHERE, **_HANDLED, API_KEYS=_KEY) as gateway, started(gateway.url, tmp_path, _KEY) as server:
         assert completed(server)
         kill(gateway)
         # Without a GitHub token and TOKEN_ENCRYPTION_KEY each start signs with another secret.
@@ -150,3 +167,4 @@ def test_a_token_that_has_ended_is_replaced_without_the_user(tmp_path: Path) -> 
             assert not completed(server)
             assert any(completed(server) for _ in range(3))
             assert [status for route, status in asked(restarted) if "/engines/" in route] == [401, 200]
+            kill(restarted)
