@@ -6,9 +6,11 @@ from gevent import monkey
 monkey.patch_all()
 
 import atexit  # noqa: E402
+import contextlib  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 
@@ -19,6 +21,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     _folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
     atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_folder, ignore_errors=True))
 
+import gevent  # noqa: E402
+from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
 from copilotapi.settings import Settings, SettingsError  # noqa: E402
@@ -30,10 +34,48 @@ except SettingsError as exc:
     print(*(f"copilotapi: {problem}" for problem in exc.problems), sep="\n", file=sys.stderr)
     sys.exit(os.EX_CONFIG)
 
+
+class Worker(GeventWorker):
+    """gunicorn's own, except that at its end it does not wait for callers who keep a connection and ask nothing.
+
+    gunicorn 27 waits for each of them until `keepalive` or `graceful_timeout` is over.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._idle = set()
+
+    def handle(self, listener, client, addr):
+        self._idle.add(client)
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._idle.discard(client)
+
+    def handle_request(self, listener_name, req, sock, addr):
+        self._idle.discard(sock)
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self._idle.add(sock)
+
+    def handle_exit(self, sig, frame):
+        super().handle_exit(sig, frame)
+        gevent.spawn(self._let_go_of_idle_callers)
+
+    def _let_go_of_idle_callers(self):
+        """Again each second: streams end one by one. A request that has arrived already is still read and answered."""
+        while True:
+            for client in self._idle:
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RD)
+            gevent.sleep(1)
+
+
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = f"{_host}:{_settings.port}"
 workers = _settings.web_concurrency
-worker_class = "gevent"
+worker_class = Worker
 worker_connections = _settings.worker_connections
 # Vocabularies are loaded once, before the fork: about 100 MB a worker saved.
 preload_app = True

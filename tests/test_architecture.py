@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "upstream",
     ),
     "proxy": ("app", "settings", "handlers", "threaded_server", "logs", "protocols.conversation"),
-    "threaded_server": (),
+    "threaded_server": ("loop",),
     "logs": ("settings", "redaction"),
     "token_file": ("settings",),
     # Wiring.

@@ -173,7 +173,7 @@ def test_make_demo_says_which_port_is_taken(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode != 0
-    assert f"port {port}" in done.stderr
+    assert f"ort {port} is taken" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
 

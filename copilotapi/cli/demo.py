@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,9 @@ from copilotapi.cli.server import default_vocabulary_folder, gunicorn_command
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
+# CPython runs signal handlers in the main thread, but does not wake it when another thread took the signal up, which
+# happens while threads come and go. So the main thread never waits for long.
+_TICK_SECONDS = 0.5
 _QUESTION = "Say hello to somebody who has just found this project."
 
 
@@ -42,13 +44,12 @@ def demo(port: int) -> None:
         click.echo(f"> {_QUESTION}")
         for text in _streamed_chat(port):
             click.echo(text, nl=False)
-        click.echo(
+        _stay_up(
+            gateway,
             f"\n\nThe gateway is up at http://127.0.0.1:{port}/v1 (any OpenAI client, any key). Try:\n"
             f"  curl http://127.0.0.1:{port}/v1/models\n"
-            f"The simulator behind it is at {simulator.url}. Ctrl-C stops both."
+            f"The simulator behind it is at {simulator.url}. Ctrl-C stops both.",
         )
-        sys.stdout.flush()
-        _wait_for_interrupt(gateway)
     click.echo("Stopped.")
 
 
@@ -134,10 +135,12 @@ def _interrupt_on_signals() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _wait_for_interrupt(gateway: subprocess.Popen[bytes]) -> None:
+def _stay_up(gateway: subprocess.Popen[bytes], message: str) -> None:
     """Until Ctrl-C, SIGTERM, or the end of the gateway itself."""
     try:
-        gateway.wait()
+        click.echo(message)
+        while gateway.poll() is None:
+            time.sleep(_TICK_SECONDS)
     except KeyboardInterrupt:
         return
     raise click.ClickException("The gateway ended by itself.")

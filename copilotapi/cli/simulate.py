@@ -6,6 +6,7 @@ from types import FrameType
 
 import click
 
+_TICK_SECONDS = 0.5
 _EPILOG = """\b
 Examples:
   copilotapi simulate
@@ -62,4 +63,6 @@ def _wait_for_the_end() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    ended.wait()
+    # Bounded: a signal that another thread took up does not wake this one.
+    while not ended.wait(_TICK_SECONDS):
+        pass

@@ -10,6 +10,7 @@ import orjson
 import requests
 
 from copilotapi.errors import UpstreamFailed
+from copilotapi.redaction import REDACTED, redact
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.transport import Clocks, Transport
 
@@ -84,20 +85,21 @@ class GitHub:
     def accepts_directly(self, github_token: str, api_url: str) -> bool:
         """Whether Copilot takes the GitHub token itself as a bearer (copilot-wire 2.6)."""
         headers = self._identification.to_copilot(github_token, "direct-mode-probe")
-        response, _ = self._fetch(f"{api_url}/models", headers)
+        response, _ = self._fetch(f"{api_url}/models", headers, github_token)
         return response.status_code == 200
 
     def _get(self, path: str, github_token: str) -> tuple[requests.Response, dict[str, Any]]:
-        return self._fetch(self._api_url + path, self._identification.to_github(github_token))
+        return self._fetch(self._api_url + path, self._identification.to_github(github_token), github_token)
 
-    def _fetch(self, url: str, headers: dict[str, str]) -> tuple[requests.Response, dict[str, Any]]:
+    def _fetch(self, url: str, headers: dict[str, str], github_token: str) -> tuple[requests.Response, dict[str, Any]]:
+        """The answer and what it says: never the token it was asked with, whatever GitHub echoes."""
         request = requests.PreparedRequest()
         request.prepare(method="GET", url=url, headers=headers)
         try:
             response, body = fetch(self._transport, request)
         except UpstreamFailed as exc:
             raise ExchangeRefused(exc.message, code="copilot_token_unavailable", temporary=True) from exc
-        return response, _parsed(response, body)
+        return response, _parsed(response, body.replace(github_token.encode(), REDACTED.encode()))
 
 
 def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
@@ -161,7 +163,7 @@ def _refuse(response: requests.Response, answer: dict[str, Any]) -> NoReturn:
 
 def _refuse_access(answer: dict[str, Any], status: int) -> NoReturn:
     details = _object(answer.get("error_details"))
-    told = " ".join(str(details.get("message") or answer.get("message") or "").split())[:300]
+    told = redact(" ".join(str(details.get("message") or answer.get("message") or "").split()))[:300]
     page = str(details.get("url") or "")
     # Some addresses wait for an editor's name to be put in (copilot-wire 2.5).
     where = f" See {page}" if page.startswith("https://") and page.isprintable() and "{" not in page[:300] else ""

@@ -228,8 +228,9 @@ def test_an_allowed_origin_may_read_refusals_too() -> None:
         assert response.headers.getlist("Access-Control-Allow-Origin") == [OWN_ORIGIN]
 
 
-def test_programs_that_name_no_origin_learn_of_none() -> None:
-    assert not grants(caller(allow_origins=[OWN_ORIGIN, "https://chat.example"]).get("/health"))
+@pytest.mark.parametrize("allowed", [[OWN_ORIGIN, "https://chat.example"], ["*"]])
+def test_programs_that_name_no_origin_learn_of_none(allowed: list[str]) -> None:
+    assert not grants(caller(allow_origins=allowed, api_keys=[KEY]).get("/health"))
 
 
 def test_every_origin_may_ask_where_the_operator_said_so_but_needs_a_key() -> None:

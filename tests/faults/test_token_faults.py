@@ -1,5 +1,6 @@
 """The Copilot token when GitHub is slow, refuses, lies, or the worker that fetches it dies: few exchanges, plain words."""
 
+import itertools
 import json
 import os
 import signal
@@ -227,10 +228,11 @@ def test_tokens_that_copilot_never_takes_make_no_storm(
 def test_one_rejected_token_is_replaced_and_the_call_repeated_once(
     begin_again: Callable[[Callable[[int], bytes]], GatewayProcess], copilot: PlayedCopilot
 ) -> None:
-    gateway = begin_again(lambda number: exchanged(f"fresh-copilot-token-{number}"))
+    numbers = itertools.count()
+    gateway = begin_again(lambda number: exchanged(f"fresh-copilot-token-{next(numbers)}"))
     assert gateway.chat().status == 200
     copilot.play(saying(refused(401)), saying(answered()))
-    assert gateway.chat(headers={}).status == 200
+    assert gateway.chat().status == 200
     first, second = (request for request in copilot.requests if b"/chat/completions" in request)
     assert b"Bearer fresh-copilot-token-0" in first
     assert b"Bearer fresh-copilot-token-" in second

@@ -218,6 +218,7 @@ def test_a_caller_who_leaves_closes_a_tls_upstream_too(copilot: PlayedCopilot, t
         [(caller, chat)] = open_streams(gateway, copilot, 1)
         caller.leave()
         assert chat.seconds_until_gone() < 1
+        chat.close()
 
 
 def renew_worker(gateway: GatewayProcess) -> None:
