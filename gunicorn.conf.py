@@ -64,12 +64,25 @@ class Worker(GeventWorker):
         gevent.spawn(self._let_go_of_idle_callers)
 
     def _let_go_of_idle_callers(self):
-        """Again each second: streams end one by one. A request that has arrived already is still read and answered."""
+        """Again each second: streams end one by one."""
         while True:
             for client in self._idle:
                 with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RD)
+                    if _asks_nothing(client):
+                        client.shutdown(socket.SHUT_RD)
             gevent.sleep(1)
+
+
+def _asks_nothing(client):
+    """False when a request has arrived that was not taken up yet: that one is still answered."""
+    client.settimeout(0)
+    try:
+        client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    finally:
+        client.settimeout(None)
+    return False
 
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host

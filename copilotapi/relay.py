@@ -24,9 +24,8 @@ from copilotapi.protocols.conversation import (
     Usage,
 )
 from copilotapi.token_count import TokenCounter
-from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Host, Waiting
+from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Host, Outgoing, Waiting
 from copilotapi.upstream.models import Catalogue
-from copilotapi.upstream.refusals import passed_headers
 
 log = logging.getLogger(__name__)
 
@@ -203,11 +202,14 @@ class Relay:
         headers["Accept"] = "text/event-stream" if is_streamed else "application/json"
         if traits.has_images:
             headers["Copilot-Vision-Request"] = "true"
-        payload = orjson.dumps(upstream_body)
-        request_id, hangup = self.call.request_id, self.call.hangup
-        path = self.codec.ENDPOINT.format(model=quote(model, safe=""))
-        answer = yield from self._client.post(self.codec.HOST, path, payload, headers, request_id, hangup, attempts)
-        return answer, dropped
+        outgoing = Outgoing(
+            path=self.codec.ENDPOINT.format(model=quote(model, safe="")),
+            request_id=self.call.request_id,
+            host=self.codec.HOST,
+            body=orjson.dumps(upstream_body),
+            headers=headers,
+        )
+        return (yield from self._client.send(outgoing, self.call.hangup, attempts)), dropped
 
     def _frames(self, answer: Answer) -> Iterator[bytes | None]:
         content_type = answer.headers.get("Content-Type", "")
@@ -232,7 +234,7 @@ class Relay:
                 continue
             first = piece
             break
-        return Opened(passed_headers(answer.headers), first, frames, answer.close)
+        return Opened(answer.passed_headers, first, frames, answer.close)
 
     def _whole(self, answer: Answer) -> Waiting[Opened]:
         received, parsed = yield from (self._folded(answer) if self.codec.ALWAYS_STREAMS else _parsed(answer))
@@ -242,7 +244,7 @@ class Relay:
             answer_id=new_id(self.codec),
             created=int(time.time()),
         )
-        headers = passed_headers(answer.headers)
+        headers = answer.passed_headers
         headers["X-CopilotAPI-Usage"] = "upstream" if usage else "estimate"
         self._tally.usage = usage or self._estimate(self.codec.answer_text(repaired))
         if usage is None:

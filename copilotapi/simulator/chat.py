@@ -7,12 +7,12 @@ from copilotapi.simulator.answers import JSON, Answer, envelope, event, json_ans
 from copilotapi.simulator.capi import admit, check_bearer, check_effort, object_body, spend, token_limit
 from copilotapi.simulator.catalogue import CHAT, Model
 from copilotapi.simulator.dialects import events, whole
-from copilotapi.simulator.prompts import last_user_text, prompt_token_count, text_of
+from copilotapi.simulator.prompts import last_user_text, objects, prompt_token_count, text_of
 from copilotapi.simulator.replies import Tool, Turn, Wishes, compose, wishes_in
 from copilotapi.simulator.world import Call
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_ROLES = ("assistant", "developer", "system", "tool", "user")
 
 
 def chat(call: Call) -> Answer:
@@ -47,7 +47,7 @@ def _check(body: JSON, model: Model) -> None:
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise _invalid("messages must be a list of at least one message", "messages")
     if unknown := [message.get("role") for message in messages if message.get("role") not in _ROLES]:
-        raise _invalid(f"Invalid value: {unknown[0]!r}. Supported values are: {', '.join(sorted(_ROLES))}.", "messages")
+        raise _invalid(f"Invalid value: {unknown[0]!r}. Supported values are: {', '.join(_ROLES)}.", "messages")
     _check_tool_answers(messages)
     for tool in _functions(body):
         if not _TOOL_NAME.fullmatch(str(tool.get("name"))):
@@ -60,9 +60,9 @@ def _check(body: JSON, model: Model) -> None:
 
 
 def _check_tool_answers(messages: list[JSON]) -> None:
-    called: set[Any] = set()
+    called: list[Any] = []
     for message in messages:
-        called |= {one.get("id") for one in _objects(message.get("tool_calls"))}
+        called += [one.get("id") for one in objects(message.get("tool_calls"))]
         if message.get("role") == "tool" and message.get("tool_call_id") not in called:
             wording = "messages with role 'tool' must be a response to a preceding message with 'tool_calls'."
             raise _invalid(f"Invalid parameter: {wording}", "messages")
@@ -109,12 +109,8 @@ def _callable_tools(body: JSON) -> tuple[Tool, ...]:
 
 
 def _functions(body: JSON) -> list[JSON]:
-    found = (tool.get("function") for tool in _objects(body.get("tools")))
+    found = (tool.get("function") for tool in objects(body.get("tools")))
     return [function for function in found if isinstance(function, dict)]
-
-
-def _objects(value: Any) -> list[JSON]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _error_event(code: str, message: str) -> bytes:

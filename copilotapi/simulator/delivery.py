@@ -105,7 +105,7 @@ def _whole_body(answer: Answer, faults: Sequence[Fault]) -> bytes:
     for fault in faults:
         match fault.kind:
             case "garbage":
-                body = (fault.text or _GARBAGE_BODY).encode()
+                body = (fault.text or _GARBAGE_BODY).encode("utf-8", "replace")
             case "error":
                 body = _failure(fault, answer)
             case "end":
@@ -137,7 +137,9 @@ def _steps(answer: Answer, body: bytes, faults: Sequence[Fault]) -> Iterator[Ste
 def _stream_steps(answer: Answer, stream: Stream, faults: Sequence[Fault]) -> Iterator[Step]:
     steps = _paced(stream.events, stream.pause_seconds)
     for fault in _of_kind(faults, "garbage"):
-        steps = _interrupted(steps, fault, None, [(fault.text or _GARBAGE_EVENT).encode()], resumes=True)
+        steps = _interrupted(
+            steps, fault, None, [(fault.text or _GARBAGE_EVENT).encode("utf-8", "replace")], resumes=True
+        )
     for fault in _of_kind(faults, "error"):
         steps = _interrupted(steps, fault, None, [_failure(fault, answer)], resumes=False)
     for fault in _of_kind(faults, "end"):

@@ -1,11 +1,12 @@
 """What Copilot's Claude endpoint refuses, in its words (copilot-wire 7.2, 7.3). Every check raises Refused."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from copilotapi.simulator.answers import JSON, Refused, json_answer, refuse
 from copilotapi.simulator.catalogue import Model
 from copilotapi.simulator.message_events import signature
+from copilotapi.simulator.prompts import objects
 from copilotapi.simulator.world import Call
 
 _ALLOWED_BETAS = frozenset(
@@ -43,7 +44,7 @@ def check_body(body: JSON, call: Call, model: Model) -> None:
             raise _extra(place)
     _check_thinking(body, model)
     _check_effort(body, model)
-    _check_tools(body.get("tools") or [])
+    _check_tools(body.get("tools"))
 
 
 def check_messages(messages: Any) -> None:
@@ -53,14 +54,14 @@ def check_messages(messages: Any) -> None:
         raise _invalid(
             "This model does not support assistant message prefill. The conversation must end with a user message."
         )
-    called: set[Any] = set()
+    called: list[Any] = []
     for index, message in enumerate(messages):
         if message.get("role") not in ("user", "assistant"):
             raise _invalid(f"messages.{index}.role: Input should be 'user' or 'assistant'")
         blocks = _blocks(message.get("content"), f"messages.{index}.content")
         for number, block in enumerate(blocks):
             _check_block(block, f"messages.{index}.content.{number}", called)
-        called = {block.get("id") for block in blocks if block.get("type") == "tool_use"}
+        called = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
 
 
 def _blocks(content: Any, place: str) -> list[JSON]:
@@ -71,7 +72,7 @@ def _blocks(content: Any, place: str) -> list[JSON]:
     return content
 
 
-def _check_block(block: JSON, place: str, called: set[Any]) -> None:
+def _check_block(block: JSON, place: str, called: list[Any]) -> None:
     match block.get("type"):
         case "text":
             if not block.get("text"):
@@ -113,15 +114,17 @@ def _check_effort(body: JSON, model: Model) -> None:
         raise refuse(400, message, "invalid_reasoning_effort")
 
 
-def _check_tools(tools: Sequence[Any]) -> None:
+def _check_tools(tools: Any) -> None:
+    if tools is not None and (not isinstance(tools, list) or len(objects(tools)) < len(tools)):
+        raise _invalid("tools: Input should be a list of objects")
     rejected = []
-    for index, tool in enumerate(tools):
-        kind = str(tool.get("type", "custom")) if isinstance(tool, dict) else ""
+    for index, tool in enumerate(objects(tools)):
+        kind = str(tool.get("type", "custom"))
         if kind.startswith("web_search"):
             raise _invalid("The use of the web search tool is not supported.")
         if kind.startswith(_REJECTED_TOOLS):
             rejected.append(str(tool.get("name")))
-        if isinstance(tool, dict) and "eager_input_streaming" in tool:
+        if "eager_input_streaming" in tool:
             raise _extra(f"tools.{index}.custom.eager_input_streaming")
     if rejected:
         raise _invalid(f"rejected tool(s): {', '.join(rejected)}")

@@ -5,7 +5,7 @@ from copilotapi.simulator.capi import admit, authenticate, find, object_body, sp
 from copilotapi.simulator.catalogue import MESSAGES, Model
 from copilotapi.simulator.message_events import error_event, events, whole
 from copilotapi.simulator.message_rules import check_body, check_headers, check_messages
-from copilotapi.simulator.prompts import last_user_text, prompt_token_count, text_of
+from copilotapi.simulator.prompts import last_user_text, objects, prompt_token_count, text_of
 from copilotapi.simulator.replies import Tool, Turn, compose, wishes_in
 from copilotapi.simulator.world import Call
 
@@ -51,14 +51,12 @@ def _turn(body: JSON, model: Model) -> Turn:
 
 
 def _tool_results(message: JSON) -> tuple[str, ...]:
-    content = message.get("content")
-    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    blocks = objects(message.get("content"))
     return tuple(text_of(block.get("content")) for block in blocks if block.get("type") == "tool_result")
 
 
 def _callable_tools(body: JSON, choice: JSON) -> tuple[Tool, ...]:
-    offered = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]
-    tools = [Tool(str(tool.get("name")), tool.get("input_schema")) for tool in offered]
+    tools = [Tool(str(tool.get("name")), tool.get("input_schema")) for tool in objects(body.get("tools"))]
     if choice.get("type") == "none":
         return ()
     if choice.get("type") == "tool":

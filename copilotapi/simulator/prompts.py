@@ -4,8 +4,8 @@ user message, how much text there is, which images."""
 from collections.abc import Iterator
 from typing import Any
 
-_TEXT_BLOCKS = frozenset({"text", "input_text", "output_text"})
-_IMAGE_BLOCKS = frozenset({"image", "image_url", "input_image", "document"})
+_TEXT_BLOCKS = ("text", "input_text", "output_text")
+_IMAGE_BLOCKS = ("image", "image_url", "input_image", "document")
 _PROMPT_FIELDS = ("instructions", "system", "messages", "input", "prompt", "tools")
 _UNCOUNTED_KEYS = frozenset({"type", "role", "data", "image_url", "signature", "encrypted_content", "reasoning_opaque"})
 
@@ -18,6 +18,11 @@ def text_of(content: Any) -> str:
         return ""
     blocks = (block for block in content if isinstance(block, dict) and block.get("type") in _TEXT_BLOCKS)
     return "\n".join(str(block.get("text", "")) for block in blocks)
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list, should it be one."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def last_user_text(body: Any) -> str:

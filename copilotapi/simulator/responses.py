@@ -5,7 +5,7 @@ from typing import Any
 from copilotapi.simulator.answers import JSON, Answer, json_answer, refuse, stream_answer
 from copilotapi.simulator.capi import admit, check_effort, spend, token_limit
 from copilotapi.simulator.catalogue import RESPONSES, Model
-from copilotapi.simulator.prompts import last_user_text, prompt_token_count, text_of
+from copilotapi.simulator.prompts import last_user_text, objects, prompt_token_count, text_of
 from copilotapi.simulator.replies import Tool, Turn, compose, wishes_in
 from copilotapi.simulator.response_events import Form, error_event, events, whole
 from copilotapi.simulator.world import Call
@@ -43,7 +43,10 @@ def _check(body: JSON, model: Model) -> None:
 
 
 def _check_tools(body: JSON) -> None:
-    for tool in body.get("tools") or []:
+    tools = body.get("tools") or []
+    if not isinstance(tools, list):
+        raise refuse(400, "tools must be a list", "invalid_request_body", param="tools")
+    for tool in tools:
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind != "function":
             raise refuse(400, f"tool type {kind!r} is not supported", "invalid_request_body", param="tools")
@@ -52,7 +55,7 @@ def _check_tools(body: JSON) -> None:
 def _check_items(items: list[JSON]) -> None:
     if not items:
         raise refuse(400, "input must be a string or a list of items", "invalid_request_body", param="input")
-    called = {item.get("call_id") for item in items if item.get("type") == "function_call"}
+    called = [item.get("call_id") for item in items if item.get("type") == "function_call"]
     for item in items:
         kind = item.get("type")
         if kind == "item_reference":
@@ -74,7 +77,7 @@ def _items(body: JSON) -> list[JSON]:
     given = body.get("input")
     if isinstance(given, str):
         return [{"type": "message", "role": "user", "content": given}]
-    return [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+    return objects(given)
 
 
 def _turn(body: JSON, model: Model) -> Turn:
@@ -107,7 +110,7 @@ def _tool_results(items: list[JSON]) -> tuple[str, ...]:
 
 def _callable_tools(body: JSON) -> tuple[Tool, ...]:
     choice = body.get("tool_choice")
-    tools = [Tool(str(tool.get("name")), tool.get("parameters")) for tool in body.get("tools") or []]
+    tools = [Tool(str(tool.get("name")), tool.get("parameters")) for tool in objects(body.get("tools"))]
     if choice == "none":
         return ()
     if isinstance(choice, dict) and choice.get("type") == "function":

@@ -17,6 +17,7 @@ _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 256 * 1024 * 1024
 _TARGET = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.([01])")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BREAK = re.compile(rb"[\r\n\0]")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;.*)?")
 
 
@@ -192,7 +193,7 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         raw_name, colon, raw_value = line.partition(b":")
-        if not colon or not _NAME.fullmatch(raw_name):
+        if not colon or not _NAME.fullmatch(raw_name) or _BREAK.search(raw_value):
             raise Unreadable(400, "malformed header")
         name, value = raw_name.decode().lower(), raw_value.strip(b" \t").decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -18,7 +19,7 @@ from requests.adapters import BaseAdapter
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
-from copilotapi.upstream.refusals import refusal, without
+from copilotapi.upstream.refusals import passed_headers, refusal, without
 from copilotapi.upstream.transport import AdapterExchange, Clocks, Exchange, Transport
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,18 @@ _MAX_ERROR_BYTES = 65_536
 _MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _RETRIED_STATUSES = (502, 503, 504)
 _RETRY_PAUSE_SECONDS = (0.25, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What goes to Copilot, but for the bearer and the identification. `path` follows the base URL of `host`."""
+
+    path: str
+    request_id: str
+    host: Host = "api"
+    method: Literal["GET", "POST"] = "POST"
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Hangup:
@@ -64,6 +77,7 @@ class Answer:
 
     def __init__(self, response: requests.Response, exchange: Exchange, secrets: tuple[str, ...] = ()) -> None:
         self.headers = response.headers
+        self.passed_headers = passed_headers(response.headers, secrets)
         self._exchange = exchange
         self._secrets = secrets
 
@@ -116,25 +130,31 @@ class CopilotClient:
         """Whether the account was told where inline completions go."""
         return self._credentials.current().proxy_url is not None
 
-    def post(
-        self,
-        host: Host,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        request_id: str,
-        hangup: Hangup,
-        attempts: Literal[1, 2] = 2,
-    ) -> Waiting[Answer]:
-        """POSTs to the API host or the completion proxy, at most `attempts` times: each may cost the account a request.
+    def send(self, outgoing: Outgoing, hangup: Hangup, attempts: Literal[1, 2] = 2) -> Waiting[Answer]:
+        """Copilot's answer, its status 200, after at most `attempts` calls: each may cost the account a request.
 
         Raises UpstreamRefused, UpstreamFailed, SignInFailed, CallerGone.
         """
-        return (yield from self._send("POST", host, path, body, headers, request_id, hangup, attempts))
+        copilot_token = self._credentials.current()
+        try:
+            return (yield from self._once(copilot_token, outgoing, hangup))
+        except UpstreamRefused as exc:
+            if attempts < 2 or exc.upstream_status not in (401, *_RETRIED_STATUSES):
+                raise
+            fields = {"request_id": outgoing.request_id, "upstream_status": exc.upstream_status}
+            log.info("upstream_retry", extra=fields)
+            first_status = exc.upstream_status
+        copilot_token = self._before_retry(first_status, copilot_token)
+        try:
+            return (yield from self._once(copilot_token, outgoing, hangup))
+        except UpstreamRefused as exc:
+            if first_status == exc.upstream_status == 401:
+                raise self._credentials.rejected_again() from exc
+            raise
 
     def list_models(self) -> list[dict[str, Any]]:
         """The `data` of GET /models. ApiError when there is none to be had."""
-        answer = finish(self._send("GET", "api", "/models", b"", {}, "catalogue", Hangup(), 2))
+        answer = finish(self.send(Outgoing("/models", "catalogue", method="GET"), Hangup()))
         try:
             listed = orjson.loads(finish(answer.read_whole()))["data"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as exc:
@@ -145,34 +165,6 @@ class CopilotClient:
             raise UpstreamFailed("Copilot's model list could not be read.", code="upstream_bad_response")
         return listed
 
-    def _send(
-        self,
-        method: str,
-        host: Host,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        request_id: str,
-        hangup: Hangup,
-        attempts: int,
-    ) -> Waiting[Answer]:
-        copilot_token = self._credentials.current()
-        call = (method, host, path, body, headers, request_id, hangup)
-        try:
-            return (yield from self._once(copilot_token, *call))
-        except UpstreamRefused as exc:
-            if attempts < 2 or exc.upstream_status not in (401, *_RETRIED_STATUSES):
-                raise
-            log.info("upstream_retry", extra={"request_id": request_id, "upstream_status": exc.upstream_status})
-            first_status = exc.upstream_status
-        copilot_token = self._before_retry(first_status, copilot_token)
-        try:
-            return (yield from self._once(copilot_token, *call))
-        except UpstreamRefused as exc:
-            if first_status == exc.upstream_status == 401:
-                raise self._credentials.rejected_again() from exc
-            raise
-
     def _before_retry(self, status: int, copilot_token: CopilotToken) -> CopilotToken:
         """A 401 is about our token, never about the caller: another token. Anything else: the same one after a pause."""
         if status == 401:
@@ -182,24 +174,13 @@ class CopilotClient:
         time.sleep(random.uniform(*_RETRY_PAUSE_SECONDS))
         return copilot_token
 
-    def _once(
-        self,
-        copilot_token: CopilotToken,
-        method: str,
-        host: Host,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        request_id: str,
-        hangup: Hangup,
-    ) -> Waiting[Answer]:
+    def _once(self, copilot_token: CopilotToken, outgoing: Outgoing, hangup: Hangup) -> Waiting[Answer]:
         request = requests.PreparedRequest()
-        request.method = method
-        request.url = _base_url(copilot_token, host) + path
-        request.headers = requests.structures.CaseInsensitiveDict(
-            {**self._identification.to_copilot(copilot_token.secret, request_id), **headers}
-        )
-        request.body = body
+        request.method = outgoing.method
+        request.url = _base_url(copilot_token, outgoing.host) + outgoing.path
+        identified = self._identification.to_copilot(copilot_token.secret, outgoing.request_id)
+        request.headers = requests.structures.CaseInsensitiveDict({**identified, **outgoing.headers})
+        request.body = outgoing.body
         yield from self._slot(hangup)
         try:
             exchange = begin(self._session.get_adapter(request.url), request, self._clocks)

@@ -53,7 +53,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, secrets: tuple
         upstream_status=status,
         upstream_code=told.code,
         retry_after_seconds=retry_after_seconds(headers),
-        headers=passed_headers(headers),
+        headers=passed_headers(headers, secrets),
     )
 
 
@@ -96,8 +96,9 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None
 
 
-def passed_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower().startswith(_PASSED_HEADERS)}
+def passed_headers(headers: Mapping[str, str], secrets: tuple[str, ...] = ()) -> dict[str, str]:
+    passed = ((name, value) for name, value in headers.items() if name.lower().startswith(_PASSED_HEADERS))
+    return {name: without(secrets, value) for name, value in passed}
 
 
 def _meaning(status: int, told: Told) -> _Meaning:

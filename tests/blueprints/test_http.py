@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.simulator import Simulator
@@ -123,7 +124,7 @@ def test_a_model_of_an_odd_name_is_a_404_of_models(client: FlaskClient, name: st
     assert response.get_json()["error"]["code"] == "model_not_found"
 
 
-ANSWERS: list[tuple[str, Callable[[FlaskClient], object]]] = [
+ANSWERS: list[tuple[str, Callable[[FlaskClient], TestResponse]]] = [
     ("success", lambda client: client.get("/health")),
     ("not found", lambda client: client.get("/nowhere")),
     ("wrong method", lambda client: client.get("/v1/chat/completions")),
@@ -147,10 +148,10 @@ def chat(text: str = "hi", **more: object) -> dict[str, object]:
 
 @pytest.mark.parametrize(("what", "ask"), ANSWERS, ids=[what for what, _ in ANSWERS])
 def test_every_answer_has_the_headers_of_every_answer(
-    client: FlaskClient, what: str, ask: Callable[..., object]
+    client: FlaskClient, what: str, ask: Callable[[FlaskClient], TestResponse]
 ) -> None:
     response = ask(client)
-    headers = response.headers  # type: ignore[attr-defined]
+    headers = response.headers
     assert "no-store" in headers["Cache-Control"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert len(headers["X-Request-Id"]) == 32

@@ -177,6 +177,8 @@ def test_redis_killed_mid_run_costs_no_call_and_is_used_again_when_back(redis_se
     assert store.get("key") is None
     use_everything(store)
     assert store.degraded is None
+    redis_server.kill()
+    assert store.get("key") is None
 
 
 def test_a_restart_between_two_calls_is_not_even_noticed(redis_server: RedisServer) -> None:
@@ -361,13 +363,17 @@ def test_a_frozen_redis_is_waited_for_once_and_then_not_at_all(redis_server: Red
     assert is_degraded_by(store, "does not answer in time")
 
 
-def test_many_callers_of_a_frozen_redis_wait_no_longer_than_one(redis_server: RedisServer) -> None:
+def test_many_callers_of_a_frozen_redis_wait_no_longer_than_one(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
     store = RedisStore(redis_server.url)
     use_everything(store)
     redis_server.freeze()
     with ThreadPoolExecutor(200) as threads:
         waits = list(threads.map(lambda _: _seconds(lambda: store.get("key")), range(400)))
     assert max(waits) < 1.0
+    assert is_degraded_by(store, "does not answer in time")
+    assert len(caplog.records) == 1
     assert slow_calls(50, lambda: store.get("key")) == 0
 
 
@@ -380,6 +386,18 @@ def test_while_one_caller_tries_again_the_others_do_not_wait(redis_server: Redis
     with ThreadPoolExecutor(20) as threads:
         waits = list(threads.map(lambda _: _seconds(lambda: store.get("key")), range(200)))
     assert sum(wait > SLOW_SECONDS for wait in waits) == 1
+
+
+def test_a_silent_redis_is_tried_after_two_seconds_and_then_every_five() -> None:
+    clock = Clock()
+    with RawServer(lambda connection, number: connection.recv(1) and connection.close()) as broken:
+        store = RedisStore(broken.url.replace("http://", "redis://"), clock=clock)
+        tried = []
+        for seconds in (0.0, 1.9, 0.2, 4.9, 0.2, 4.9, 0.2):
+            clock.now += seconds
+            store.get("key")
+            tried.append(broken.accepted)
+    assert tried == [1, 1, 2, 2, 3, 3, 4]
 
 
 def test_a_slow_redis_is_left_alone_like_a_frozen_one(redis_server: RedisServer) -> None:
@@ -596,6 +614,17 @@ def test_what_redis_takes_again_is_not_hidden_by_what_it_refused(redis_server: R
     store.delete("three")
     assert store.degraded is not None
     assert [store.get("one"), store.get("two"), store.get("three")] == [b"set", b"six", None]
+
+
+def test_a_redis_that_may_not_be_pinged_is_found_again(redis_server: RedisServer) -> None:
+    redis_server.stop()
+    clock = Clock()
+    store = RedisStore(redis_server.patient_url.replace("//", "//app:pw@"), clock=clock)
+    store.get("key")
+    redis_server.start()
+    _store_of_user(redis_server, "-ping")
+    clock.pass_pause()
+    assert store.probe() is True
 
 
 def test_redis_without_scripts_is_enough(redis_server: RedisServer) -> None:
@@ -824,6 +853,15 @@ def _wait_for_lock(store: RedisStore, ttl_seconds: float = HOUR) -> None:
                 return
         time.sleep(0.01)
     pytest.fail("the lock never became free")
+
+
+def test_a_refused_comparison_leaves_no_watch_on_the_connection(redis_server: RedisServer) -> None:
+    store = RedisStore(redis_server.patient_url)
+    store.compare_and_set("key", b"seven", 7, HOUR)
+    assert store.compare_and_set("key", b"six", 6, HOUR) is False
+    redis_server.client.set("copilotapi:key", "changed")
+    store.increment("counters", {"in": 1}, HOUR)
+    assert store.degraded is None
 
 
 def test_a_lost_lock_is_not_released_for_its_new_owner(redis_server: RedisServer) -> None:

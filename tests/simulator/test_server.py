@@ -81,6 +81,7 @@ def test_expect_100_continue_is_answered(simulator: Simulator) -> None:
         (b"GET / HTTP/2.0\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX-Request-Id: a\nb: c\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),

@@ -1,0 +1,252 @@
+"""The documents say what the program does: names both ways, commands as they stand, links that lead somewhere."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from copilotapi.metering.metrics import Metrics
+from copilotapi.settings import Settings
+from copilotapi.simulator import Simulator
+from tests.gateway_process import GatewayProcess
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if not path.name.startswith("_")
+)
+OPERATIONS = ROOT / "docs" / "operations.md"
+_LOG_METHODS = ("debug", "info", "warning", "error", "exception", "critical")
+
+
+@cache
+def trees() -> tuple[ast.Module, ...]:
+    """Every module of the gateway; the simulator speaks for GitHub and Copilot, not for us."""
+    paths = [path for path in (ROOT / "copilotapi").rglob("*.py") if "simulator" not in path.parts]
+    return tuple(ast.parse(path.read_text()) for path in paths)
+
+
+def calls() -> Iterator[ast.Call]:
+    return (node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def log_events() -> set[str]:
+    return {
+        call.args[0].value
+        for call in calls()
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in _LOG_METHODS
+        and isinstance(call.func.value, ast.Name)
+        and call.func.value.id in ("log", "logger", "_log")
+        and isinstance(call.args[0], ast.Constant)
+    }
+
+
+def error_codes() -> set[str]:
+    """What stands behind `code=`, and the code of each meaning that a refusal can have."""
+    named = [keyword.value for call in calls() for keyword in call.keywords if keyword.arg == "code"]
+    meant = [call.args[2] for call in calls() if isinstance(call.func, ast.Name) and call.func.id == "_Meaning"]
+    return {code for value in [*named, *meant] for code in _strings(value)} - {""}
+
+
+def exchange_codes() -> set[str]:
+    refusals = [call for call in calls() if isinstance(call.func, ast.Name) and call.func.id == "ExchangeRefused"]
+    return {
+        code
+        for call in refusals
+        for keyword in call.keywords
+        if keyword.arg == "code"
+        for code in _strings(keyword.value)
+    }
+
+
+def ready_reasons() -> set[str]:
+    """The names in readiness(), and the codes of refusals, which it passes on."""
+    [function] = (
+        node
+        for tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "readiness"
+    )
+    names = {node.value for node in ast.walk(function) if isinstance(node, ast.Constant)}
+    return {name for name in names if isinstance(name, str) and re.fullmatch(r"[a-z]+(_[a-z]+)+", name)} | (
+        exchange_codes()
+    )
+
+
+def metric_names(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    names = set(re.findall(r"^# HELP (\S+)", Metrics().text().decode(), re.M))
+    return {name for name in names if not name.endswith("_created")}
+
+
+def _strings(value: ast.expr) -> Iterator[str]:
+    match value:
+        case ast.Constant(value=str(code)):
+            yield code
+        case ast.BoolOp(values=values):
+            for one in values:
+                yield from _strings(one)
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from _strings(body)
+            yield from _strings(orelse)
+
+
+def documented(heading: str) -> set[str]:
+    """The names in the first column of the tables under that heading of the operations page."""
+    _, _, rest = OPERATIONS.read_text().partition(f"\n## {heading}\n")
+    section = re.split(r"^## ", rest, maxsplit=1, flags=re.M)[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`([^`{]+)", row.split("|")[1])}
+
+
+def test_every_reason_of_ready_is_explained() -> None:
+    assert documented("Reasons of /ready") == ready_reasons()
+
+
+def test_every_metric_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert documented("Metrics") == metric_names(monkeypatch)
+
+
+def test_every_log_event_is_explained() -> None:
+    assert documented("Log events") == log_events()
+
+
+def test_every_error_code_is_explained() -> None:
+    assert documented("Error codes") == error_codes()
+
+
+def test_the_lists_are_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"copilot_sign_in_required", "redis_unavailable", "copilot_token_pending"} <= ready_reasons()
+    assert {"copilotapi_requests_total", "copilotapi_store_up"} <= metric_names(monkeypatch)
+    assert {"request", "token_refreshed", "store_degraded", "request_failed"} <= log_events()
+    assert {"invalid_api_key", "insufficient_quota", "upstream_error", "model_not_found"} <= error_codes()
+
+
+def links() -> list[tuple[str, str]]:
+    return [
+        (str(page.relative_to(ROOT)), target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+        if not re.match(r"[a-z]+:", target)
+    ]
+
+
+def test_every_link_inside_the_project_leads_somewhere() -> None:
+    assert [
+        (page, target)
+        for page, target in links()
+        if not (ROOT / page).parent.joinpath(target.partition("#")[0] or Path(page).name).exists()
+    ] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them: lower case, punctuation gone, spaces to dashes."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_anchor_inside_the_project_exists() -> None:
+    wanted = [(page, target) for page, target in links() if "#" in target]
+    assert [
+        (page, target)
+        for page, target in wanted
+        if target.partition("#")[2]
+        not in _anchors((ROOT / page).parent / (target.partition("#")[0] or Path(page).name))
+    ] == []
+
+
+def _settings_named_in(page: Path) -> set[str]:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", page.read_text()))
+    return {name.removesuffix("_FILE") for name in named}
+
+
+NO_SETTINGS = {"REQUIRE_REDIS", "DEMO_PORT", "PROMETHEUS_MULTIPROC_DIR", "NAME", "MAY_IMPORT", "MAY_IMPORT_LATE"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    known = {name.upper() for name in Settings.model_fields} | {"REDIS_URL"}
+    assert _settings_named_in(page) - known - NO_SETTINGS == set()
+
+
+def test_settings_are_found_in_the_pages() -> None:
+    assert {"GITHUB_COPILOT_TOKEN", "API_KEYS", "REDIS_URL"} <= _settings_named_in(ROOT / "README.md")
+
+
+def code_blocks(page: Path) -> list[str]:
+    """Fenced and indented blocks."""
+    text = page.read_text()
+    fenced = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.M | re.S)
+    indented = re.findall(r"(?:^    .*\n)+", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S), re.M)
+    return [*fenced, *(re.sub(r"^    ", "", block, flags=re.M) for block in indented)]
+
+
+def readme_curls() -> list[str]:
+    joined = [block.replace("\\\n", " ") for block in code_blocks(ROOT / "README.md")]
+    return [line for block in joined for line in block.splitlines() if line.startswith("curl ")]
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[GatewayProcess]:
+    with Simulator() as simulator, GatewayProcess(simulator.url) as gateway:
+        yield gateway
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+@pytest.mark.parametrize("command", readme_curls())
+def test_the_readmes_curl_works_as_it_stands_without_a_key(gateway: GatewayProcess, command: str) -> None:
+    words = [word.replace("localhost:8000", f"localhost:{gateway.port}") for word in shlex.split(command)]
+    done = subprocess.run([*words, "--fail", "--silent"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    if "stream" in command:
+        assert done.stdout.endswith("data: [DONE]\n\n")
+    elif "chat" in command:
+        assert '"finish_reason":"stop"' in done.stdout.replace(" ", "")
+    else:
+        assert done.stdout.startswith("{")
+
+
+def test_the_readme_shows_the_plain_forms() -> None:
+    paths = {word.partition("8000")[2] for command in readme_curls() for word in command.split() if "8000" in word}
+    assert {"/v1/chat/completions", "/v1/models", "/v1/token/refresh"} <= paths
+
+
+def test_the_readmes_python_works_as_it_stands(gateway: GatewayProcess) -> None:
+    [snippet] = [block for block in code_blocks(ROOT / "README.md") if "from openai import" in block]
+    shown: list[object] = []
+    code = snippet.replace("localhost:8000", f"localhost:{gateway.port}")
+    exec(code + "\nclient.close()", {"print": shown.append})
+    assert "gpt-4.1" in str(shown)
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.M)}
+    assert named - targets == set()
+    assert {"demo", "test", "run", "check"} <= named
+
+
+def test_the_readme_is_read_in_three_minutes() -> None:
+    assert len((ROOT / "README.md").read_text().split()) < 750
+
+
+def test_the_changelog_has_a_place_for_what_is_unreleased() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert text.index("## [Unreleased]") < text.find("## [", text.index("## [Unreleased]") + 1) or text.count("## [") == 1
+    kinds = set(re.findall(r"^### (.+)$", text, re.M))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert kinds
+
+
+def test_nobody_waits_for_a_page_that_was_promised() -> None:
+    """A page under docs that no other page leads to is read by nobody."""
+    reached = {((ROOT / page).parent / target.partition("#")[0]).resolve() for page, target in links()}
+    pages = [page for page in PAGES if "decisions" not in page.parts and page.parent != ROOT]
+    assert [str(page.relative_to(ROOT)) for page in pages if page.resolve() not in reached] == []
