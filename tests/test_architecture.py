@@ -61,6 +61,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "relay": ("token_count", "protocols.conversation", "upstream", "errors"),
     "composed": ("relay", "token_count", "protocols.conversation", "upstream", "errors"),
     "handlers": ("protocols.conversation", "protocols.cursor", "loop", "errors"),
+    "local_model": ("protocols",),
     "token_count": ("protocols.conversation", "vocabularies"),
     # Mean: each protocol by itself.
     "protocols": ("protocols.conversation", "sse", "errors"),

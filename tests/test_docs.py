@@ -37,15 +37,16 @@ def calls() -> Iterator[ast.Call]:
 
 
 def log_events() -> set[str]:
-    return {
-        call.args[0].value
-        for call in calls()
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr in _LOG_METHODS
-        and isinstance(call.func.value, ast.Name)
-        and call.func.value.id in ("log", "logger", "_log")
-        and isinstance(call.args[0], ast.Constant)
-    }
+    events: set[str] = set()
+    for call in calls():
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "logger"), attr="log"), args=[_, event, *_]):
+                events.update(_strings(event))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "logger"), attr=method), args=[event, *_]):
+                events.update(_strings(event) if method in _LOG_METHODS else ())
+            case ast.Call(func=ast.Attribute(attr="makeLogRecord"), args=[ast.Dict(keys=keys, values=values)]):
+                events.update(*(_strings(v) for k, v in zip(keys, values, strict=True) if "msg" in _strings(k)))
+    return events
 
 
 def error_codes() -> set[str]:
@@ -86,7 +87,7 @@ def metric_names(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return {name for name in names if not name.endswith("_created")}
 
 
-def _strings(value: ast.expr) -> Iterator[str]:
+def _strings(value: ast.expr | None) -> Iterator[str]:
     match value:
         case ast.Constant(value=str(code)):
             yield code

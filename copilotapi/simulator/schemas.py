@@ -3,6 +3,7 @@
 from typing import Any
 
 _DEEPEST = 8
+_MOST_ITEMS = 10
 _TEXTS = {
     "date": "2026-01-02",
     "date-time": "2026-01-02T03:04:05Z",
@@ -59,10 +60,10 @@ def _typed(schema: dict[str, Any], name: str, root: Any, depth: int) -> Any:
         case "object":
             return _object(schema, root, depth)
         case "array":
-            count = max(1, int(schema.get("minItems") or 1))
-            return [
-                _value(schema.get("items", {"type": "string"}), name, root, depth + 1) for _ in range(min(count, 10))
-            ]
+            least = schema.get("minItems")
+            count = min(max(1, least), _MOST_ITEMS) if isinstance(least, int) else 1
+            items = schema.get("items", {"type": "string"})
+            return [_value(items, name, root, depth + 1) for _ in range(count)]
         case "integer" | "number":
             return schema.get("minimum", 1)
         case "boolean":
@@ -77,5 +78,5 @@ def _object(schema: dict[str, Any], root: Any, depth: int) -> dict[str, Any]:
     if not isinstance(properties, dict):
         return {}
     required = schema.get("required")
-    names = [name for name in required if name in properties] if isinstance(required, list) else []
+    names = [name for name in properties if name in required] if isinstance(required, list) else []
     return {name: _value(properties[name], name, root, depth + 1) for name in names or properties}

@@ -90,9 +90,13 @@ def model_in(body: Any) -> str | None:
     return model if isinstance(model, str) else None
 
 
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def parsed(body: bytes) -> Any:
     """The body as JSON; None when it is not."""
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_not_json)
     except (ValueError, RecursionError):
         return None

@@ -405,6 +405,10 @@ def test_the_gateway_listens_on_this_machine_only(gateway: GatewayProcess) -> No
 
 
 def test_an_address_others_can_reach_needs_a_key_to_start(simulator: Simulator) -> None:
-    with pytest.raises(AssertionError, match=r"ended with 78:\n(?s:.*)HOST.*API_KEYS") as ended:
-        GatewayProcess(simulator.url, HOST="0.0.0.0").start()
+    gateway = GatewayProcess(simulator.url, HOST="0.0.0.0")
+    try:
+        with pytest.raises(AssertionError, match=r"ended with 78:\n(?s:.*)HOST.*API_KEYS") as ended:
+            gateway.start()
+    finally:
+        gateway.stop()
     assert "Traceback" not in str(ended.value)
