@@ -100,7 +100,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         "description": settings.api_description,
         "version": settings.api_version or VERSION,
     }
-    http.install(app, metrics)
+    http.install(app, metrics, {})
     responder = http.Responder(metrics, settings.max_streams)
     quota = AddressQuota(store, settings.rate_limit_per_minute, settings.web_concurrency)
     editor_tokens = EditorTokens(editor_secret(settings))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from copilotapi.errors import ApiError, UpstreamFailed
 
 MAX_FRAME_BYTES = 1_048_576
-HEARTBEAT = b": heartbeat\n\n"
+COMMENT_HEARTBEAT = b": heartbeat\n\n"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic: the halves of one CRLF are not two line ends.
 _FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n|\n|\r)")

@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -18,9 +17,7 @@ from copilotapi.simulator import Simulator
 from tests.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if not path.name.startswith("_")
-)
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if not path.name.startswith("_"))
 OPERATIONS = ROOT / "docs" / "operations.md"
 _LOG_METHODS = ("debug", "info", "warning", "error", "exception", "critical")
 
@@ -104,7 +101,7 @@ def documented(heading: str) -> set[str]:
     _, _, rest = OPERATIONS.read_text().partition(f"\n## {heading}\n")
     section = re.split(r"^## ", rest, maxsplit=1, flags=re.M)[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
-    return {name for row in rows for name in re.findall(r"`([^`{]+)", row.split("|")[1])}
+    return {name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row.split("|")[1])}
 
 
 def test_every_reason_of_ready_is_explained() -> None:
@@ -165,16 +162,24 @@ def test_every_anchor_inside_the_project_exists() -> None:
 
 def _settings_named_in(page: Path) -> set[str]:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", page.read_text()))
-    return {name.removesuffix("_FILE") for name in named}
+    return {name if name in SETTINGS else name.removesuffix("_FILE") for name in named}
 
 
-NO_SETTINGS = {"REQUIRE_REDIS", "DEMO_PORT", "PROMETHEUS_MULTIPROC_DIR", "NAME", "MAY_IMPORT", "MAY_IMPORT_LATE"}
+SETTINGS = {name.upper() for name in Settings.model_fields} | {"REDIS_URL"}
+NO_SETTINGS = {
+    "CLOCK_BOOTTIME",
+    "REQUIRE_REDIS",
+    "DEMO_PORT",
+    "PROMETHEUS_MULTIPROC_DIR",
+    "NAME",
+    "MAY_IMPORT",
+    "MAY_IMPORT_LATE",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_that_is_named_exists(page: Path) -> None:
-    known = {name.upper() for name in Settings.model_fields} | {"REDIS_URL"}
-    assert _settings_named_in(page) - known - NO_SETTINGS == set()
+    assert _settings_named_in(page) - SETTINGS - NO_SETTINGS == set()
 
 
 def test_settings_are_found_in_the_pages() -> None:
@@ -227,6 +232,31 @@ def test_the_readmes_python_works_as_it_stands(gateway: GatewayProcess) -> None:
     assert "gpt-4.1" in str(shown)
 
 
+def test_the_map_names_every_part_and_only_those_there_are() -> None:
+    tree = code_blocks(ROOT / "docs" / "architecture.md")[0]
+    there = {path.stem for path in (ROOT / "copilotapi").iterdir() if path.suffix == ".py" or path.is_dir()}
+    there -= {"__init__", "__pycache__"}
+    named = set(re.findall(r"[a-z_]+", tree))
+    assert there - named == set()
+    first_words = set(re.findall(r"^  ([a-z_]+)/?  ", tree, re.M))
+    assert first_words - there == set()
+    assert len(first_words) > 10
+
+
+def test_the_map_names_functions_that_there_are() -> None:
+    named = set(
+        re.findall(r"`([A-Za-z_]+(?:\.[A-Za-z_]+)*)(?:\([^`]*\))?`", (ROOT / "docs/architecture.md").read_text())
+    )
+    sources = [ast.parse((ROOT / name).read_text()) for name in ("gunicorn.conf.py", "wsgi.py")]
+    nodes = [node for tree in (*trees(), *sources) for node in ast.walk(tree)]
+    defined = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    modules = {path.stem for path in (ROOT / "copilotapi").rglob("*")} | {"gunicorn.conf.py"}
+    last_words = {name: name.rpartition(".")[2] for name in named - {"gunicorn.conf.py"} - SETTINGS - NO_SETTINGS}
+    unknown = {name for name, word in last_words.items() if word not in defined | modules | {"None"}}
+    assert {name for name in unknown if not name.endswith("_")} == set()
+    assert {"Gateway.complete", "Relay.open", "Guard._admit"} <= named
+
+
 def test_every_make_target_that_is_named_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     named = {name for page in PAGES for name in re.findall(r"(?:`|^    )make ([a-z]+)", page.read_text(), re.M)}
@@ -240,7 +270,9 @@ def test_the_readme_is_read_in_three_minutes() -> None:
 
 def test_the_changelog_has_a_place_for_what_is_unreleased() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert text.index("## [Unreleased]") < text.find("## [", text.index("## [Unreleased]") + 1) or text.count("## [") == 1
+    assert (
+        text.index("## [Unreleased]") < text.find("## [", text.index("## [Unreleased]") + 1) or text.count("## [") == 1
+    )
     kinds = set(re.findall(r"^### (.+)$", text, re.M))
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert kinds

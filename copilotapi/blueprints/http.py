@@ -3,8 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import orjson
 from flask import Flask, Response, g, request
@@ -18,7 +18,6 @@ from copilotapi.protocols import openai_errors
 from copilotapi.protocols.conversation import JSON
 from copilotapi.redaction import redact
 from copilotapi.relay import Call, Head, Steps
-from copilotapi.sse import HEARTBEAT
 from copilotapi.upstream.client import TICK_SECONDS
 
 log = logging.getLogger("copilotapi.request")
@@ -43,6 +42,15 @@ def new_call() -> Call:
     return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
 
 
+class Dialect(Protocol):
+    """How a protocol tells of errors and keeps a silent stream alive; a module of `protocols`."""
+
+    @property
+    def HEARTBEAT(self) -> bytes: ...
+    def encode_error(self, error: ApiError, request_id: str) -> JSON: ...
+    def encode_stream_error(self, error: ApiError, request_id: str) -> bytes: ...
+
+
 class Responder:
     """Turns steps into answers, for all blueprints of one app. At most `max_streams` of them are streams at a time."""
 
@@ -52,7 +60,15 @@ class Responder:
         self._clock = clock
         self._open_streams = 0
 
-    def respond(self, steps: Steps, *, is_streamed: bool, call: Call, caller_socket: CallerSocket) -> Response:
+    def respond(
+        self,
+        steps: Steps,
+        *,
+        is_streamed: bool,
+        call: Call,
+        caller_socket: CallerSocket,
+        dialect: Dialect = openai_errors,
+    ) -> Response:
         """The answer to a completion. Raises what `steps` raises before anything has gone to the caller."""
         caller_socket.limit_waits()
         caller_socket.watch(call.hangup.hang_up)
@@ -60,18 +76,20 @@ class Responder:
             return _whole(steps)
         self._open_stream()
         try:
-            return self._streamed(steps, call)
+            return self._streamed(steps, call, dialect)
         except BaseException:
             self._close_stream()
             raise
 
-    def _streamed(self, steps: Steps, call: Call) -> Response:
+    def _streamed(self, steps: Steps, call: Call, dialect: Dialect) -> Response:
         started = self._clock()
+        stream = EventStream(steps, call, dialect, self._close_stream, self._clock)
         for step in steps:
             if isinstance(step, Head):
-                return _event_stream(EventStream(b"", steps, call, self._close_stream, self._clock), step.headers)
+                return _event_stream(stream, step.headers)
             if self._clock() - started >= _GRACE_SECONDS:
-                return _event_stream(EventStream(HEARTBEAT, steps, call, self._close_stream, self._clock), {})
+                stream.is_late = True
+                return _event_stream(stream, {})
         raise _without_head()
 
     def _open_stream(self) -> None:
@@ -109,26 +127,35 @@ def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
 
 
 class EventStream:
-    """Steps as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats."""
+    """Steps as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats.
+
+    `is_late`: the stream begins before its first step, with a heartbeat.
+    """
 
     def __init__(
-        self, first: bytes, steps: Steps, call: Call, on_close: Callable[[], None], clock: Callable[[], float]
+        self,
+        steps: Steps,
+        call: Call,
+        dialect: Dialect,
+        on_close: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
-        self._first = first
+        self.is_late = False
         self._steps = steps
         self._call = call
+        self._dialect = dialect
         self._on_close = on_close
         self._clock = clock
         self._is_open = True
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._first:
-            yield self._first
+        if self.is_late:
+            yield self._dialect.HEARTBEAT
         try:
             sent = self._clock()
             for step in self._steps:
                 if step is None and self._clock() - sent >= _HEARTBEAT_SECONDS:
-                    yield HEARTBEAT
+                    yield self._dialect.HEARTBEAT
                 elif isinstance(step, bytes) and step:
                     yield step
                 else:
@@ -137,12 +164,12 @@ class EventStream:
         except CallerGone:
             return
         except ApiError as exc:
-            yield openai_errors.encode_stream_error(shown(exc))
+            yield self._dialect.encode_stream_error(shown(exc), self._call.request_id)
         except Exception:
             log.exception("stream_failed", extra={"request_id": self._call.request_id})
             self._call.facts["outcome"] = "internal_error"
             failure = ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error")
-            yield openai_errors.encode_stream_error(failure)
+            yield self._dialect.encode_stream_error(failure, self._call.request_id)
 
     def close(self) -> None:
         if self._is_open:
@@ -165,17 +192,20 @@ def shown(error: ApiError) -> ApiError:
     return error
 
 
-def error_response(error: ApiError) -> Response:
+def error_response(error: ApiError, dialect: Dialect) -> Response:
     """The one place where an error becomes an answer."""
-    response = json_response(openai_errors.encode_error(shown(error)), error.status)
+    response = json_response(dialect.encode_error(shown(error), g.get("request_id", "")), error.status)
     response.headers.update(error.headers)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     return response
 
 
-def install(app: Flask, metrics: Metrics) -> None:
-    """Error handlers, common headers and the request log; before any route is added, for it says how they match."""
+def install(app: Flask, metrics: Metrics, dialects: Mapping[str, Dialect]) -> None:
+    """Error handlers, common headers and the request log; before any route is added, for it says how they match.
+
+    `dialects` by the beginning of their paths, unknown paths under them included; OpenAI's for all others.
+    """
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
     # A redirect would be an answer without JSON's shape, and one more spelling that reaches a route.
@@ -187,7 +217,7 @@ def install(app: Flask, metrics: Metrics) -> None:
 
     def on_api_error(error: ApiError) -> Response:
         g.outcome = error.code or error.kind
-        return error_response(error)
+        return error_response(error, _dialect(dialects))
 
     def on_http_error(error: HTTPException) -> Response:
         return on_api_error(_translated(error))
@@ -243,6 +273,10 @@ def _facts(response: Response) -> dict[str, object]:
     if "outcome" in g:
         facts["outcome"] = g.outcome
     return facts
+
+
+def _dialect(dialects: Mapping[str, Dialect]) -> Dialect:
+    return next((dialect for prefix, dialect in dialects.items() if request.path.startswith(prefix)), openai_errors)
 
 
 def _route() -> str:

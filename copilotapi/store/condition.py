@@ -32,8 +32,10 @@ _PHRASES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 
 
 class Condition:
-    """Troubles by the place where they show: CONNECTION, or the name of an operation. Logs each change, and a reminder
-    once a minute."""
+    """Troubles by the place where they show: CONNECTION, or the name of an operation.
+
+    Logs each change of the sentence, and the sentence again once a minute while trouble lasts.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -121,12 +121,9 @@ class RedisStore:
             return stored is None or stored.generation < generation
 
         try:
-            is_stored = self._link.ask("compare_and_set", lambda: self._link.act_if(name, ("GET", name), is_older, put))
+            return self._link.ask("compare_and_set", lambda: self._link.act_if(name, ("GET", name), is_older, put))
         except Away:
             return self._memory.compare_and_set(key, value, generation, ttl_seconds)
-        if is_stored:
-            self._memory.delete(key)
-        return is_stored
 
     def increment(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
         return self._counters.increment(key, by, ttl_seconds)

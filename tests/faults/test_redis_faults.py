@@ -627,6 +627,26 @@ def test_a_redis_that_may_not_be_pinged_is_found_again(redis_server: RedisServer
     assert store.probe() is True
 
 
+def test_increments_that_may_not_be_checked_wait_until_they_may(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.stop()
+    clock = Clock()
+    store = RedisStore(redis_server.patient_url.replace("//", "//app:pw@"), clock=clock)
+    store.increment("counters", {"calls": 1}, HOUR)
+    redis_server.start()
+    _store_of_user(redis_server, "-exists")
+    clock.pass_pause()
+    caplog.clear()
+    for _ in range(10):
+        store.increment("counters", {"calls": 1}, HOUR)
+    assert store.increment("counters", {}, HOUR) == {"calls": 11}
+    assert len(caplog.records) == 1
+    _allow_everything(redis_server)
+    assert store.probe() is True
+    assert redis_server.client.hgetall("copilotapi:counters") == {b"calls": b"11"}
+
+
 def test_redis_without_scripts_is_enough(redis_server: RedisServer) -> None:
     store = _store_of_user(redis_server, "-@scripting")
     use_everything(store)

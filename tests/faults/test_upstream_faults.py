@@ -16,8 +16,8 @@ from copilotapi.loop import CallerSocket
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat as chat_codec
 from copilotapi.protocols.conversation import Usage
+from copilotapi.protocols.openai_errors import HEARTBEAT
 from copilotapi.relay import Call, Head, Step, Steps
-from copilotapi.sse import HEARTBEAT
 from tests.faults.played_copilot import (
     COPILOT_TOKEN,
     DONE,

@@ -16,7 +16,6 @@ from copilotapi.protocols.chat.request import (
 )
 from copilotapi.protocols.chat.stream import new_tally, repair_stream, written_text
 from copilotapi.protocols.chat.usage import encode_usage
-from copilotapi.protocols.openai_errors import encode_error, encode_stream_error
 
 ENDPOINT = "/chat/completions"
 HOST: Literal["api", "proxy"] = "api"
@@ -33,11 +32,9 @@ __all__ = [
     "decode_request",
     "decode_requests",
     "decode_stream",
-    "encode_error",
     "encode_request",
     "encode_response",
     "encode_stream",
-    "encode_stream_error",
     "encode_usage",
     "fold",
     "for_upstream",
