@@ -30,6 +30,7 @@ _FALLBACK_STATUSES = (429, 502, 503, 504)
 
 
 Answering: TypeAlias = Relay | Composed
+Source: TypeAlias = Iterator[Delta | None]
 
 
 class Gateway:
@@ -65,10 +66,10 @@ class Gateway:
     def complete(self, codec: Codec, body: JSON, call: Call) -> Steps:
         """The steps of one answer. ApiError before its Head can still be a status; after it, it is the stream's end."""
         codec.check_request(body)
-        answering, asked = self._answering(codec, body, call)
+        attempts: list[Answering] = []
         failed = True
         try:
-            opened = yield from self._opened(answering, asked)
+            opened = yield from self._opened(codec, body, call, attempts)
             try:
                 yield Head(opened.headers)
                 yield opened.first
@@ -83,30 +84,74 @@ class Gateway:
             call.facts["outcome"] = exc.code or exc.kind
             raise
         finally:
-            self._settle(answering, failed)
+            if attempts:
+                self._settle(attempts[-1], failed)
 
-    def _answering(self, codec: Codec, body: JSON, call: Call) -> tuple[Answering, str]:
-        """Who answers, and as which model: the handler, Copilot in the caller's own protocol, or Copilot translated."""
+    def _opened(self, codec: Codec, body: JSON, call: Call, attempts: list[Answering]) -> Waiting[Opened]:
+        """The asked model's answer, or the fallback's; if that fails too, the first error is the one to tell."""
+        asked = self._asked(codec, body)
+        try:
+            return (yield from self._attempt(codec, body, call, asked, attempts))
+        except ApiError as exc:
+            fallback = self._fallback_for(asked, exc, call) if codec.HOST == "api" else None
+            if fallback is None:
+                raise
+            log.info("fallback", extra={"request_id": call.request_id, "asked": asked, "used": fallback})
+            first_error = exc
+        try:
+            opened = yield from self._attempt(codec, body, call, fallback, attempts)
+        except CallerGone:
+            raise
+        except ApiError as exc:
+            raise first_error from exc
+        self._metrics.fallbacks.inc()
+        opened.headers["X-CopilotAPI-Fallback"] = f"{asked}->{fallback}"
+        call.facts["fallback"] = fallback
+        return opened
+
+    def _attempt(self, codec: Codec, body: JSON, call: Call, model: str, attempts: list[Answering]) -> Waiting[Opened]:
+        answering = self._answering(codec, body, call, model)
+        attempts.append(answering)
+        started = time.monotonic()
+        opened = yield from answering.open(model)
+        seconds = time.monotonic() - started
+        self._metrics.first_byte.labels(self._metrics.model_label(model)).observe(seconds)
+        call.facts["first_byte_ms"] = round(seconds * 1000, 1)
+        return opened
+
+    def _asked(self, codec: Codec, body: JSON) -> str:
+        """The model that is to answer: the handler's, an engine for inline completions, a model of the catalogue."""
         if self._handler is not None:
-            return self._by_handler(codec, body, call, self._handler), model_name(self._handler)
+            return model_name(self._handler)
         if codec.HOST == "api":
-            return self._relay(codec, body, call), self._model_for(body)
+            return self._model_for(body)
         engine = self._catalogue.completion_engine(body.get("model"))
+        if engine is not None and self._client.has_completion_host():
+            return engine
+        return self._model_for({**body, "model": self._catalogue.chat_model(body.get("model"))})
+
+    def _answering(self, codec: Codec, body: JSON, call: Call, model: str) -> Answering:
+        """Who answers: the handler, Copilot in the caller's own protocol, or Copilot translated."""
+        if self._handler is not None:
+            return Composed(codec, body, call, self._counter, self._by_handler(codec, body, call, self._handler))
+        if codec.HOST == "api":
+            return self._relay(codec, body, call)
         requests = completions.decode_requests(body)
-        if engine is None or not self._client.has_completion_host():
-            model = self._model_for({**body, "model": self._catalogue.chat_model(body.get("model"))})
-            sources = [self._by_chat(request, model, call) for request in requests]
-            return Composed(completions, body, call, self._counter, sources), model
+        if self._catalogue.chat_model(model) is not None:
+            return Composed(
+                codec, body, call, self._counter, [self._by_chat(request, model, call) for request in requests]
+            )
         if len(requests) == (body.get("n") or 1):
-            return self._relay(codec, body, call), engine
-        sources = [self._by_engine({**body, "prompt": request.prompt, "n": 1}, engine, call) for request in requests]
-        return Composed(completions, body, call, self._counter, sources), engine
+            return self._relay(codec, body, call)
+        bodies = ({**body, "prompt": request.prompt, "n": 1, "stream": True} for request in requests)
+        sources = [self._deltas(completions, single, model, call) for single in bodies]
+        return Composed(codec, body, call, self._counter, sources)
 
     def _relay(self, codec: Codec, body: JSON, call: Call) -> Relay:
         return Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call)
 
-    def _by_handler(self, codec: Codec, body: JSON, call: Call, handler: CompletionHandler) -> Composed:
-        sources = [
+    def _by_handler(self, codec: Codec, body: JSON, call: Call, handler: CompletionHandler) -> list[Source]:
+        return [
             ask(
                 handler,
                 request,
@@ -116,53 +161,19 @@ class Gateway:
             )
             for request in codec.decode_requests(body)
         ]
-        return Composed(codec, body, call, self._counter, sources)
 
-    def _by_chat(self, request: CompletionRequest, model: str, call: Call) -> Iterator[Delta | None]:
+    def _by_chat(self, request: CompletionRequest, model: str, call: Call) -> Source:
         """A completion by a chat model, for an account or a model without an engine."""
         body = chat.encode_request(replace(as_conversation(request), model=model))
         deltas = self._deltas(chat, body, model, call)
         return limited(without_repetition(deltas, request), request)
 
-    def _by_engine(self, body: JSON, engine: str, call: Call) -> Iterator[Delta | None]:
-        return self._deltas(completions, {**body, "stream": True}, engine, call)
-
-    def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Iterator[Delta | None]:
+    def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Source:
         opened = yield from self._relay(codec, body, call).open(model)
         try:
             yield from codec.decode_stream(chain([opened.first], opened.rest))
         finally:
             opened.close()
-
-    def _opened(self, relay: Answering, asked: str) -> Waiting[Opened]:
-        """The asked model's answer, or the fallback's; if that fails too, the first error is the one to tell."""
-        try:
-            return (yield from self._timed(relay, asked))
-        except ApiError as exc:
-            is_relayed = isinstance(relay, Relay) and relay.codec.HOST == "api"
-            fallback = self._fallback_for(asked, exc, relay.call) if is_relayed else None
-            if fallback is None:
-                raise
-            log.info("fallback", extra={"request_id": relay.call.request_id, "asked": asked, "used": fallback})
-            first_error = exc
-        try:
-            opened = yield from self._timed(relay, fallback)
-        except CallerGone:
-            raise
-        except ApiError as exc:
-            raise first_error from exc
-        self._metrics.fallbacks.inc()
-        opened.headers["X-CopilotAPI-Fallback"] = f"{asked}->{fallback}"
-        relay.call.facts["fallback"] = fallback
-        return opened
-
-    def _timed(self, relay: Answering, model: str) -> Waiting[Opened]:
-        started = time.monotonic()
-        opened = yield from relay.open(model)
-        seconds = time.monotonic() - started
-        self._metrics.first_byte.labels(self._metrics.model_label(model)).observe(seconds)
-        relay.call.facts["first_byte_ms"] = round(seconds * 1000, 1)
-        return opened
 
     def _fallback_for(self, asked: str, error: ApiError, call: Call) -> str | None:
         """Another model helps against its own limit or outage, not against one of the whole account (contract 7.8)."""

@@ -71,7 +71,11 @@ class GatewayProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        self._await(wait_for)
+        try:
+            self._await(wait_for)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:

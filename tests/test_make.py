@@ -69,7 +69,8 @@ class Demo:
         assert text in self.output, self.output
 
     def descendants(self) -> list[int]:
-        found, parents = [], [self.process.pid]
+        found: list[int] = []
+        parents = [self.process.pid]
         while parents:
             children = Path(f"/proc/{parents[0]}/task/{parents.pop(0)}/children").read_text().split()
             parents += map(int, children)

@@ -101,9 +101,10 @@ def test_no_bytes_are_lost_or_made_up(junk: bytes, data: st.DataObject) -> None:
     assert b"".join(frame.raw for frame in load(junk)).strip(b"\r\n") in junk
 
 
-def test_an_endless_frame_is_given_up() -> None:
+def test_an_endless_frame_is_given_up_after_what_came_before_it() -> None:
     frames = FrameBuffer()
-    assert frames.feed(b"x" * MAX_FRAME_BYTES) == b""
+    assert frames.feed(b"data: 1\n\n" + b"x" * MAX_FRAME_BYTES) == b"data: 1\n\n"
+    assert frames.feed(b"x") == b""
     with pytest.raises(UpstreamFailed) as caught:
         frames.feed(b"x")
     assert caught.value.code == "upstream_bad_response"

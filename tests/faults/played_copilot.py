@@ -35,6 +35,10 @@ class Chat:
     def send(self, *pieces: bytes) -> None:
         self._connection.sendall(b"".join(pieces))
 
+    def receive(self) -> bytes:
+        """What the gateway sends next on this connection."""
+        return self._connection.recv(65536)
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
@@ -157,8 +161,6 @@ def resetting(*pieces: bytes) -> Act:
 
     def act(chat: Chat) -> None:
         chat.send(*pieces)
-        # A reset discards what the far end's kernel has not handed on yet: let it read first.
-        time.sleep(0.1 if pieces else 0)
         chat.reset()
 
     return act

@@ -646,19 +646,21 @@ def test_a_learnt_parameter_makes_three_at_most() -> None:
         assert copilot.chat_count == 1
 
 
-def test_a_kept_connection_that_copilot_closes_costs_no_call_and_no_error(
+def test_a_kept_connection_that_copilot_closes_while_we_write_costs_no_error(
     gateway: GatewayProcess, copilot: PlayedCopilot
 ) -> None:
-    body = answered().replace(b"Connection: close\r\n", b"")
+    kept = answered().replace(b"Connection: close\r\n", b"")
+    crossed = []
 
-    def keep_then_close(chat: Chat) -> None:
-        chat.send(body)
-        time.sleep(0.01)
+    def close_on_the_next(chat: Chat) -> None:
+        chat.send(kept)
+        crossed.append(chat.receive())
         chat.close()
 
-    copilot.play(keep_then_close)
-    assert [gateway.chat().status for _ in range(30)] == [200] * 30
-    assert copilot.chat_count == 30
+    copilot.play(close_on_the_next)
+    assert [gateway.chat().status for _ in range(10)] == [200] * 10
+    assert copilot.chat_count == 10
+    assert sum(map(bool, crossed)) == 9
 
 
 def test_answers_never_cross(gateway: GatewayProcess, copilot: PlayedCopilot) -> None:

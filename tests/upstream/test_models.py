@@ -213,12 +213,12 @@ def test_those_who_ask_during_a_renewal_are_served_the_old_list_at_once(world: W
 
 def test_it_is_stale_after_half_an_hour_without_renewal(world: World) -> None:
     worker = world.worker()
-    assert worker.stale_seconds is None
+    assert not worker.stale_seconds
     worker.models()
     world.failure = UpstreamFailed("down", code="upstream_unreachable")
     world.now += 1800
     worker.models()
-    assert worker.stale_seconds is None
+    assert not worker.stale_seconds
     world.now += 1
     assert worker.stale_seconds == 1801
     world.failure = None
@@ -266,7 +266,11 @@ def test_the_default_is_the_one_that_copilot_marks(world: World) -> None:
 
 
 def test_duplicates_become_one_model_whose_first_entry_wins() -> None:
-    twice = [{"id": "gpt-4", "vendor": "first"}, CLAUDE, {"id": "gpt-4", "vendor": "second", "name": "GPT-4"}]
+    twice: list[dict[str, Any]] = [
+        {"id": "gpt-4", "vendor": "first"},
+        CLAUDE,
+        {"id": "gpt-4", "vendor": "second", "name": "GPT-4"},
+    ]
     models = merged(twice)
     assert list(models) == ["gpt-4", "claude-sonnet-4.5"]
     assert (models["gpt-4"].vendor, models["gpt-4"].wire["name"]) == ("first", "GPT-4")
