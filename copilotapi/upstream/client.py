@@ -33,13 +33,18 @@ TICK_SECONDS = 10.0
 _SLOT_WAIT_SECONDS = 30.0
 _MAX_ERROR_BYTES = 65_536
 _MAX_ANSWER_BYTES = 32 * 1024 * 1024
+# A list, not an answer that is being thought about; a request may be waiting for it.
+_CATALOGUE_CLOCKS = Clocks(connect_seconds=5, first_byte_seconds=10, idle_seconds=10, total_seconds=15)
 _RETRIED_STATUSES = (502, 503, 504)
 _RETRY_PAUSE_SECONDS = (0.25, 0.75)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What goes to Copilot, but for the bearer and the identification. `path` follows the base URL of `host`."""
+    """What goes to Copilot, but for the bearer and the identification. `path` follows the base URL of `host`.
+
+    Without `clocks` the client's own run.
+    """
 
     path: str
     request_id: str
@@ -47,6 +52,7 @@ class Outgoing:
     method: Literal["GET", "POST"] = "POST"
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    clocks: Clocks | None = None
 
 
 class Hangup:
@@ -154,7 +160,8 @@ class CopilotClient:
 
     def list_models(self) -> list[dict[str, Any]]:
         """The `data` of GET /models. ApiError when there is none to be had."""
-        answer = finish(self.send(Outgoing("/models", "catalogue", method="GET"), Hangup()))
+        outgoing = Outgoing("/models", "catalogue", method="GET", clocks=_CATALOGUE_CLOCKS)
+        answer = finish(self.send(outgoing, Hangup()))
         try:
             listed = orjson.loads(finish(answer.read_whole()))["data"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as exc:
@@ -183,7 +190,7 @@ class CopilotClient:
         request.body = outgoing.body
         yield from self._slot(hangup)
         try:
-            exchange = begin(self._session.get_adapter(request.url), request, self._clocks)
+            exchange = begin(self._session.get_adapter(request.url), request, outgoing.clocks or self._clocks)
             try:
                 hangup.follow(exchange)
                 while (response := exchange.wait_head(TICK_SECONDS)) is None:

@@ -1,15 +1,23 @@
 """The catalogue over a clock, a store and a fetch that the tests hold in their hands."""
 
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 import pytest
+import requests
 
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.store import MemoryStore, Store
+from copilotapi.upstream import client
+from copilotapi.upstream.client import CopilotClient
+from copilotapi.upstream.credentials import CopilotToken
+from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.models import Catalogue, merged
+from copilotapi.upstream.transport import Clocks, Transport
+from tests.raw_server import RawServer, answering
 
 KEY = "models:account"
 GPT = {"id": "gpt-4.1", "vendor": "OpenAI", "is_chat_default": True, "capabilities": {"type": "chat"}}
@@ -294,6 +302,62 @@ def test_absent_endpoints_mean_chat_for_chat_models(
     model = merged([{"id": "m", **wire}])["m"]
     assert (model.kind, model.endpoints, model.tokenizer) == (kind, endpoints, "o200k_base")
     assert isinstance(model.wire["capabilities"], dict)
+
+
+class KnownToken:
+    """Stands where Credentials does."""
+
+    def __init__(self, api_url: str) -> None:
+        self._copilot_token = CopilotToken("tid=1", 1, api_url, None, 0, 1800)
+
+    def current(self) -> CopilotToken:
+        return self._copilot_token
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.mount("http://", Transport())
+        yield session
+
+
+def client_of(api_url: str, session: requests.Session) -> CopilotClient:
+    credentials: Any = KnownToken(api_url)
+    return CopilotClient(credentials, Identification("e", "p", "i", "v"), session, Clocks(), 16)
+
+
+def listing(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def test_the_list_is_what_copilot_calls_data(session: requests.Session) -> None:
+    with RawServer(answering(listing(b'{"data": [{"id": "m"}]}'))) as server:
+        assert client_of(server.url, session).list_models() == [{"id": "m"}]
+
+
+@pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"null", b"{}", b'{"data": null}', b'{"data": {"id": "m"}}'])
+def test_a_list_that_cannot_be_read_is_a_failure(session: requests.Session, body: bytes) -> None:
+    with RawServer(answering(listing(body))) as server, pytest.raises(UpstreamFailed) as caught:
+        client_of(server.url, session).list_models()
+    assert caught.value.code == "upstream_bad_response"
+
+
+def test_a_silent_copilot_holds_nobody_who_waits_for_the_list(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat may think for minutes (FIRST_BYTE_TIMEOUT); a list does not."""
+    assert client._CATALOGUE_CLOCKS.total_seconds <= 15
+    monkeypatch.setattr(client, "_CATALOGUE_CLOCKS", Clocks(1, 0.1, 0.1, 0.1))
+    over = threading.Event()
+
+    def say_nothing(connection: socket.socket, number: int) -> None:
+        over.wait(10)
+
+    with RawServer(say_nothing) as server:
+        with pytest.raises(UpstreamFailed) as caught:
+            client_of(server.url, session).list_models()
+        over.set()
+    assert caught.value.code == "upstream_timeout"
 
 
 def test_what_is_shared_is_copilots_own_list(world: World) -> None:
