@@ -10,22 +10,29 @@ from dataclasses import replace
 from itertools import chain
 from typing import TypeAlias
 
+import orjson
+
 from copilotapi.composed import Composed
 from copilotapi.errors import ApiError, CallerGone, UpstreamRefused, bad_request
 from copilotapi.handlers import CompletionHandler, ask, model_name
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
-from copilotapi.protocols import chat, completions
+from copilotapi.protocols import chat, completions, embeddings
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Delta
 from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
 from copilotapi.relay import Call, Codec, Head, Opened, Relay, Steps
 from copilotapi.token_count import TokenCounter
-from copilotapi.upstream.client import TICK_SECONDS, CopilotClient, Waiting
+from copilotapi.upstream.client import TICK_SECONDS, CopilotClient, Outgoing, Waiting
 from copilotapi.upstream.models import Catalogue, Model, unknown_model
 from copilotapi.upstream.refusals import is_account_wide
 
 log = logging.getLogger(__name__)
 
+_EMBEDDINGS_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Openai-Intent": "copilot-panel",
+}
 _FALLBACK_STATUSES = (429, 502, 503, 504)
 
 
@@ -210,6 +217,34 @@ class Gateway:
             }
         label = self._metrics.model_label(model)
         self._ledger.record(relay.call.key_id, label, usage, failed=failed)
+
+    def embed(self, body: JSON, call: Call) -> Steps:
+        """The steps of an embeddings answer, whole: as many calls as the model's limit of inputs makes of it."""
+        embeddings.check_request(body)
+        if self._handler is not None:
+            message = "Embeddings are not answered while a completion handler is set."
+            raise ApiError(message, status=404, kind="invalid_request_error", code="not_found")
+        named = body.get("model") or self._catalogue.embeddings_model()
+        if not named:
+            raise bad_request("Name a 'model'; GET /v1/models lists those of this account.", param="model")
+        model = self._known(named)
+        call.facts |= {"model": model, "endpoint": embeddings.ENDPOINT}
+        usage, failed = None, True
+        try:
+            answers = []
+            for batch in embeddings.for_upstream(body, model, self._catalogue.max_inputs(model)):
+                payload = orjson.dumps(batch)
+                outgoing = Outgoing(embeddings.ENDPOINT, call.request_id, body=payload, headers=_EMBEDDINGS_HEADERS)
+                answer = yield from self._client.send(outgoing, call.hangup)
+                answers.append((yield from answer.read_json()))
+            merged, usage = embeddings.merge(answers, body, model)
+            failed = False
+            yield Head({"X-CopilotAPI-Usage": "upstream"})
+            yield orjson.dumps(merged)
+        finally:
+            if usage is not None:
+                self._metrics.count_usage(model, usage)
+            self._ledger.record(call.key_id, self._metrics.model_label(model), usage, failed=failed)
 
     def models(self) -> dict[str, Model]:
         """Raises what went wrong while no catalogue could ever be fetched."""

@@ -1,4 +1,4 @@
-"""OpenAI's paths, with and without /v1: chat completions and models."""
+"""OpenAI's paths, with and without /v1: chat completions, embeddings and models."""
 
 from typing import Any
 
@@ -28,6 +28,14 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
         g.call = call = new_call()
         steps = gateway.complete(chat, body, call)
         return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
+
+    @openai.post("/v1/embeddings")
+    @openai.post("/embeddings")
+    @access(KEY)
+    def create_embeddings() -> Response:
+        body = json_body(request, g.caller_socket, max_body_bytes)
+        g.call = call = new_call()
+        return responder.respond(gateway.embed(body, call), is_streamed=False, call=call, caller_socket=g.caller_socket)
 
     @openai.get("/v1/models")
     @access(KEY)

@@ -108,6 +108,15 @@ class Answer:
         error.message = without(self._secrets, error.message)
         error.code = without(self._secrets, error.code) if error.code else error.code
 
+    def read_json(self) -> Waiting[Any]:
+        """The whole body as JSON, and the answer closed. UpstreamFailed when it is none."""
+        try:
+            return orjson.loads((yield from self.read_whole()))
+        except orjson.JSONDecodeError as exc:
+            raise UpstreamFailed("Copilot's answer is not JSON.", code="upstream_bad_response") from exc
+        finally:
+            self.close()
+
     def close(self) -> None:
         self._exchange.close()
 

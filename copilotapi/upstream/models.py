@@ -20,6 +20,8 @@ _FRESH_SECONDS = 600.0
 _STALE_SECONDS = 1800.0
 _RETRY_SECONDS = 30.0
 _WAIT_SECONDS = 15.0
+# What VS Code assumes where a model does not say (copilot-wire 6.4).
+_USUAL_MAX_INPUTS = 256
 _USUAL_ENGINE = "gpt-41-copilot"
 
 
@@ -110,6 +112,17 @@ class Catalogue:
         models = self.models()
         model = models.get(resolve(named, self._aliases, models) or "") if named else None
         return named if model is not None and model.kind == "chat" else None
+
+    def embeddings_model(self) -> str | None:
+        """The account's first model for embeddings."""
+        return next((model.id for model in self.models().values() if model.kind == "embeddings"), None)
+
+    def max_inputs(self, model_id: str) -> int:
+        """How many texts one call may embed."""
+        model = self.models().get(model_id)
+        limits = (model.wire.get("capabilities") or {}).get("limits") if model else None
+        most = limits.get("max_inputs") if isinstance(limits, dict) else None
+        return most if isinstance(most, int) and most > 0 else _USUAL_MAX_INPUTS
 
     def default(self) -> str | None:
         """The chat model Copilot itself takes when none is chosen."""

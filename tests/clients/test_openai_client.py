@@ -158,3 +158,18 @@ def test_a_cut_stream_raises_instead_of_ending(client: OpenAI) -> None:
     )
     with pytest.raises(openai.APIError):
         list(stream)
+
+
+@pytest.mark.parametrize("given", ["one text", ["two", "texts"]])
+def test_embeddings_come_as_the_client_asks_for_them(client: OpenAI, given: str | list[str]) -> None:
+    answer = client.embeddings.create(model="text-embedding-3-small", input=given)
+    assert answer.object == "list"
+    assert [item.index for item in answer.data] == list(range(1 if isinstance(given, str) else 2))
+    assert all(isinstance(number, float) for item in answer.data for number in item.embedding)
+
+
+def test_more_texts_than_copilot_takes_at_once_are_embedded_all_the_same(client: OpenAI, simulator: Simulator) -> None:
+    before = simulator.recorder.counts()["embeddings"]
+    answer = client.embeddings.create(model="text-embedding-3-small", input=["x"] * 600, encoding_format="float")
+    assert len(answer.data) == 600
+    assert simulator.recorder.counts()["embeddings"] - before == 2
