@@ -9,7 +9,7 @@ from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from copilotapi import loop
-from copilotapi.blueprints import admin, completions, copilot, http, openai, status
+from copilotapi.blueprints import admin, anthropic, completions, copilot, http, openai, status
 from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.gateway import Gateway
@@ -19,6 +19,7 @@ from copilotapi.metering.editor_tokens import EditorTokens, signing_secret
 from copilotapi.metering.keys import ANONYMOUS, KeyRing
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
+from copilotapi.protocols import messages
 from copilotapi.protocols.completions import TokenLimits
 from copilotapi.refresher import Refresher
 from copilotapi.settings import Settings
@@ -100,7 +101,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         "description": settings.api_description,
         "version": settings.api_version or VERSION,
     }
-    http.install(app, metrics, {})
+    http.install(app, metrics, {anthropic.PREFIX: messages})
     responder = http.Responder(metrics, settings.max_streams)
     quota = AddressQuota(store, settings.rate_limit_per_minute, settings.web_concurrency)
     editor_tokens = EditorTokens(editor_secret(settings))
@@ -109,6 +110,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         _allow_origins(app, settings.allow_origins)
     app.register_blueprint(openai.build(gateway, responder, settings.max_body_bytes))
     limits = TokenLimits(settings.max_tokens, settings.max_tokens_limit)
+    app.register_blueprint(anthropic.build(gateway, responder, settings.max_body_bytes))
     app.register_blueprint(completions.build(gateway, responder, settings.max_body_bytes, limits))
     app.register_blueprint(copilot.build(editor_tokens, lambda: account.sku, gateway.models))
     app.register_blueprint(admin.build(account, ledger, account.quota))

@@ -30,7 +30,10 @@ class _Envelope(TypedDict):
 
 
 class Composed:
-    """`sources` give one choice each, Started to Finished. Stands where a Relay stands."""
+    """`sources` give one choice each, Started to Finished. Stands where a Relay stands.
+
+    `endpoint` names who is asked, for the log; `lost` what of the request is not told to them.
+    """
 
     def __init__(
         self,
@@ -39,10 +42,15 @@ class Composed:
         call: Call,
         counter: TokenCounter,
         sources: list[Iterator[Delta | None]],
+        *,
+        endpoint: str = "handler",
+        lost: tuple[str, ...] = (),
     ) -> None:
         self.codec = codec
         self.call = call
         self.model = ""
+        self.endpoint = endpoint
+        self._headers = {"X-CopilotAPI-Warnings": ", ".join(f"dropped:{name}" for name in lost)} if lost else {}
         self._body = body
         self._counter = counter
         self._sources = sources
@@ -66,12 +74,18 @@ class Composed:
         if not self._has_begun:
             return None
         if len(self._told) == len(self._sources):
-            return Usage(sum(told.input_tokens for told in self._told), sum(told.output_tokens for told in self._told))
+            return Usage(
+                input_tokens=sum(told.input_tokens for told in self._told),
+                output_tokens=sum(told.output_tokens for told in self._told),
+                cached_tokens=sum(told.cached_tokens for told in self._told),
+                reasoning_tokens=sum(told.reasoning_tokens for told in self._told),
+                estimated=any(told.estimated for told in self._told),
+            )
         input_tokens = self._counter.count(self.codec.decode_request(self._body))
         return Usage(input_tokens, self._counter.count_text("".join(self._written)), estimated=True)
 
     def _streamed(self) -> Waiting[Opened]:
-        wants_usage = bool((self._body.get("stream_options") or {}).get("include_usage"))
+        wants_usage = self.codec.wants_usage(self._body)
         pieces = self.codec.encode_stream(
             self._counted(), **self._envelope(), usage=self._known_usage if wants_usage else None
         )
@@ -82,7 +96,7 @@ class Composed:
                 continue
             first = piece
             break
-        return Opened({}, first, pieces, self._close)
+        return Opened({**self._headers}, first, pieces, self._close)
 
     def _whole(self) -> Waiting[Opened]:
         collected: dict[int, list[Delta]] = {index: [] for index in range(len(self._sources))}
@@ -95,7 +109,7 @@ class Composed:
         answer = self.codec.encode_response(completions, **self._envelope())
         usage = self._known_usage()
         answer["usage"] = self.codec.encode_usage(usage)
-        headers = {"X-CopilotAPI-Usage": "estimate" if usage.estimated else "upstream"}
+        headers = {**self._headers, "X-CopilotAPI-Usage": "estimate" if usage.estimated else "upstream"}
         return Opened(headers, orjson.dumps(answer), iter(()), self._close)
 
     def _counted(self) -> Iterator[Indexed]:

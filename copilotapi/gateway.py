@@ -13,11 +13,11 @@ from typing import TypeAlias
 import orjson
 
 from copilotapi.composed import Composed
-from copilotapi.errors import ApiError, CallerGone, UpstreamRefused, bad_request
+from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused, bad_request
 from copilotapi.handlers import CompletionHandler, ask, model_name
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
-from copilotapi.protocols import chat, completions, embeddings
+from copilotapi.protocols import chat, completions, embeddings, messages
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Delta
 from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
 from copilotapi.relay import Call, Codec, Head, Opened, Relay, Steps
@@ -33,8 +33,12 @@ _EMBEDDINGS_HEADERS = {
     "Accept": "application/json",
     "Openai-Intent": "copilot-panel",
 }
+_COUNT_PATH = "/v1/messages/count_tokens"
 _FALLBACK_STATUSES = (429, 502, 503, 504)
 
+
+# In the order of preference for a model that has several and not the caller's own (copilot-wire 6.1, 7.1).
+_CODECS: tuple[Codec, ...] = (messages, chat)
 
 Answering: TypeAlias = Relay | Composed
 Source: TypeAlias = Iterator[Delta | None]
@@ -68,7 +72,8 @@ class Gateway:
         self._fallback_model = fallback_model
         self._handler = handler
         self._handler_timeout_seconds = handler_timeout_seconds
-        self._renames: dict[str, Mapping[str, str]] = {}
+        self._renames: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._unserved: set[tuple[str, str]] = set()
 
     def complete(self, codec: Codec, body: JSON, call: Call) -> Steps:
         """The steps of one answer. ApiError before its Head can still be a status; after it, it is the stream's end."""
@@ -117,6 +122,20 @@ class Gateway:
         return opened
 
     def _attempt(self, codec: Codec, body: JSON, call: Call, model: str, attempts: list[Answering]) -> Waiting[Opened]:
+        """One model's answer. An endpoint that turns out not to serve it is remembered, and another one asked."""
+        try:
+            return (yield from self._begun(codec, body, call, model, attempts))
+        except UpstreamRefused as exc:
+            endpoint = attempts[-1].endpoint
+            if exc.upstream_code != "unsupported_api_for_model" or codec.HOST != "api":
+                raise
+            self._unserved.add((model, endpoint))
+            if endpoint == self._served_by(codec, model).ENDPOINT:
+                raise
+            log.info("endpoint_learnt", extra={"model": model, "endpoint": endpoint})
+        return (yield from self._begun(codec, body, call, model, attempts))
+
+    def _begun(self, codec: Codec, body: JSON, call: Call, model: str, attempts: list[Answering]) -> Waiting[Opened]:
         answering = self._answering(codec, body, call, model)
         attempts.append(answering)
         started = time.monotonic()
@@ -142,20 +161,39 @@ class Gateway:
         if self._handler is not None:
             return Composed(codec, body, call, self._counter, self._by_handler(codec, body, call, self._handler))
         if codec.HOST == "api":
-            return self._relay(codec, body, call)
+            return self._by_copilot(codec, body, call, model)
         requests = completions.decode_requests(body)
         if self._catalogue.chat_model(model) is not None:
             return Composed(
                 codec, body, call, self._counter, [self._by_chat(request, model, call) for request in requests]
             )
         if len(requests) == (body.get("n") or 1):
-            return self._relay(codec, body, call)
+            return self._relay(codec, body, call, call.headers)
         bodies = ({**body, "prompt": request.prompt, "n": 1, "stream": True} for request in requests)
         sources = [self._deltas(completions, single, model, call) for single in bodies]
         return Composed(codec, body, call, self._counter, sources)
 
-    def _relay(self, codec: Codec, body: JSON, call: Call) -> Relay:
-        return Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call)
+    def _by_copilot(self, codec: Codec, body: JSON, call: Call, model: str) -> Answering:
+        """Forwarded where Copilot serves the model in the caller's own protocol, else through the vocabulary."""
+        served = self._served_by(codec, model)
+        if served.ENDPOINT == codec.ENDPOINT:
+            return self._relay(codec, body, call, call.headers)
+        lost = codec.losses(body)
+        translated = served.encode_request(replace(codec.decode_request(body), model=model))
+        sources = [self._deltas(served, translated, model, call) for _ in range(body.get("n") or 1)]
+        return Composed(codec, body, call, self._counter, sources, endpoint=served.ENDPOINT, lost=lost)
+
+    def _served_by(self, codec: Codec, model: str) -> Codec:
+        """The protocol to ask Copilot in: the caller's own where the model has it, or nothing better is known."""
+        listed = self._catalogue.models().get(model)
+        endpoints = listed.endpoints if listed else (codec.ENDPOINT,)
+        served = [
+            other for other in _CODECS if other.ENDPOINT in endpoints and (model, other.ENDPOINT) not in self._unserved
+        ]
+        return next((other for other in served if other.ENDPOINT == codec.ENDPOINT), served[0] if served else codec)
+
+    def _relay(self, codec: Codec, body: JSON, call: Call, headers: Mapping[str, str]) -> Relay:
+        return Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call, headers)
 
     def _by_handler(self, codec: Codec, body: JSON, call: Call, handler: CompletionHandler) -> list[Source]:
         return [
@@ -176,7 +214,7 @@ class Gateway:
         return limited(without_repetition(deltas, request), request)
 
     def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Source:
-        opened = yield from self._relay(codec, body, call).open(model)
+        opened = yield from self._relay(codec, body, call, {}).open(model)
         try:
             yield from codec.decode_stream(chain([opened.first], opened.rest))
         finally:
@@ -207,7 +245,7 @@ class Gateway:
         """The account of a request, however it ended."""
         usage = relay.usage()
         model = relay.model
-        relay.call.facts |= {"model": model, "endpoint": relay.codec.ENDPOINT}
+        relay.call.facts |= {"model": model, "endpoint": relay.endpoint}
         if usage is not None:
             self._metrics.count_usage(model, usage)
             relay.call.facts |= {
@@ -245,6 +283,35 @@ class Gateway:
             if usage is not None:
                 self._metrics.count_usage(model, usage)
             self._ledger.record(call.key_id, self._metrics.model_label(model), usage, failed=failed)
+
+    def count_tokens(self, body: JSON, call: Call) -> Steps:
+        """The steps of a count of a Messages prompt: Copilot's own where it counts for the model, else an estimate."""
+        messages.check_prompt(body)
+        counted: int | None = None
+        if self._handler is None:
+            model = self._model_for(body)
+            call.facts |= {"model": model, "endpoint": _COUNT_PATH}
+            if self._served_by(messages, model).ENDPOINT == messages.ENDPOINT:
+                counted = yield from self._counted(body, model, call)
+        head = {"X-CopilotAPI-Usage": "estimate" if counted is None else "upstream"}
+        if counted is None:
+            counted = self._counter.count(messages.decode_request(body))
+        yield Head(head)
+        yield orjson.dumps({"input_tokens": counted})
+
+    def _counted(self, body: JSON, model: str, call: Call) -> Waiting[int | None]:
+        """None when Copilot has no counter for this."""
+        payload, _ = messages.for_upstream(body, model, {})
+        headers = {**call.headers, "Content-Type": "application/json"}
+        outgoing = Outgoing(_COUNT_PATH, call.request_id, body=orjson.dumps(payload), headers=headers)
+        try:
+            answer = yield from self._client.send(outgoing, call.hangup, attempts=1)
+            told = yield from answer.read_json()
+        except (UpstreamRefused, UpstreamFailed) as exc:
+            log.info("count_estimated", extra={"request_id": call.request_id, "code": exc.code})
+            return None
+        count = told.get("input_tokens") if isinstance(told, dict) else None
+        return count if isinstance(count, int) else None
 
     def models(self) -> dict[str, Model]:
         """Raises what went wrong while no catalogue could ever be fetched."""

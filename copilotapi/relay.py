@@ -44,12 +44,15 @@ Steps: TypeAlias = Generator[Step, None, None]
 
 @dataclass(slots=True)
 class Call:
-    """A request as the HTTP side sees it. `facts` collects what its log line will tell."""
+    """A request as the HTTP side sees it. `headers` go on where Copilot is asked in the caller's own protocol; `facts`
+    collects what its log line will tell.
+    """
 
     request_id: str
     key_id: str
     hangup: Hangup = field(default_factory=Hangup)
     refuses_fallback: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +85,9 @@ class Codec(Protocol):
     def check_request(self, body: JSON) -> None: ...
     def decode_request(self, body: JSON) -> Conversation: ...
     def decode_requests(self, body: JSON) -> list[Conversation] | list[CompletionRequest]: ...
+    def wants_usage(self, body: JSON) -> bool: ...
+    def losses(self, body: JSON) -> tuple[str, ...]: ...
+    def encode_request(self, conversation: Conversation) -> JSON: ...
     def traits(self, body: JSON) -> Traits: ...
     def for_upstream(self, body: JSON, model: str, renames: Mapping[str, str]) -> tuple[JSON, tuple[str, ...]]: ...
     def remedy(self, code: str, message: str) -> Mapping[str, str]: ...
@@ -130,7 +136,8 @@ class Opened:
 class Relay:
     """One request in the caller's own protocol on its way to Copilot and back: forwarded, repaired, counted.
 
-    `renames` is what refusals have taught so far, by model; shared by all relays of a gateway.
+    `renames` is what refusals have taught so far, by endpoint and model; shared by all relays of a gateway. `headers` go
+    along as they are.
     """
 
     def __init__(
@@ -138,14 +145,17 @@ class Relay:
         client: CopilotClient,
         catalogue: Catalogue,
         counter: TokenCounter,
-        renames: dict[str, Mapping[str, str]],
+        renames: dict[tuple[str, str], Mapping[str, str]],
         codec: Codec,
         body: JSON,
         call: Call,
+        headers: Mapping[str, str],
     ) -> None:
         self.codec = codec
         self.call = call
         self.model = ""
+        self.endpoint = codec.ENDPOINT
+        self._headers = headers
         self._client = client
         self._catalogue = catalogue
         self._counter = counter
@@ -187,17 +197,20 @@ class Relay:
             return (yield from self._send(model))
         except UpstreamRefused as exc:
             renames = self.codec.remedy(exc.upstream_code, exc.message) if exc.upstream_status == 400 else {}
-            if not renames or self._renames.get(model) == renames:
+            if not renames or self._renames.get(self._learnt_for(model)) == renames:
                 raise
-            self._renames[model] = renames
+            self._renames[self._learnt_for(model)] = renames
             log.info("parameter_learnt", extra={"model": model, "renames": str(renames)})
         return (yield from self._send(model, attempts=1))
 
+    def _learnt_for(self, model: str) -> tuple[str, str]:
+        return self.endpoint, model
+
     def _send(self, model: str, attempts: Literal[1, 2] = 2) -> Waiting[tuple[Answer, tuple[str, ...]]]:
-        renames = self._renames.get(model, {})
+        renames = self._renames.get(self._learnt_for(model), {})
         upstream_body, dropped = self.codec.for_upstream(self._body, model, renames)
         traits = self.codec.traits(self._body)
-        headers = {"Content-Type": "application/json", "X-Initiator": traits.initiator}
+        headers = {**self._headers, "Content-Type": "application/json", "X-Initiator": traits.initiator}
         is_streamed = self._is_streamed or self.codec.ALWAYS_STREAMS
         headers["Accept"] = "text/event-stream" if is_streamed else "application/json"
         if traits.has_images:
@@ -215,12 +228,11 @@ class Relay:
         content_type = answer.headers.get("Content-Type", "")
         if not content_type.lower().startswith("text/event-stream"):
             raise UpstreamFailed("Copilot did not answer with a stream.", code="upstream_bad_response")
-        wants_usage = bool((self._body.get("stream_options") or {}).get("include_usage"))
         frames = self.codec.repair_stream(
             iter(answer.read, b""),
             self._tally,
             choice_count=self._choice_count,
-            wants_usage=wants_usage,
+            wants_usage=self.codec.wants_usage(self._body),
             estimate=self._estimate,
         )
         return _clear_of_secrets(frames, answer)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from copilotapi.protocols.chat.answer import answer_text, fold, repair_answer
+from copilotapi.protocols.chat.crossing import losses
 from copilotapi.protocols.chat.decode import decode_stream
 from copilotapi.protocols.chat.encode import encode_response, encode_stream
 from copilotapi.protocols.chat.request import (
@@ -13,6 +14,7 @@ from copilotapi.protocols.chat.request import (
     for_upstream,
     remedy,
     traits,
+    wants_usage,
 )
 from copilotapi.protocols.chat.stream import new_tally, repair_stream, written_text
 from copilotapi.protocols.chat.usage import encode_usage
@@ -38,10 +40,12 @@ __all__ = [
     "encode_usage",
     "fold",
     "for_upstream",
+    "losses",
     "new_tally",
     "remedy",
     "repair_answer",
     "repair_stream",
     "traits",
+    "wants_usage",
     "written_text",
 ]

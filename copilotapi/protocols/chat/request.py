@@ -78,6 +78,11 @@ def check_request(body: JSON) -> None:
         raise bad_request("'stop' must be a string or a list of strings.", param="stop")
 
 
+def wants_usage(body: JSON) -> bool:
+    """Whether a stream is to tell usage."""
+    return bool((body.get("stream_options") or {}).get("include_usage"))
+
+
 def traits(body: JSON) -> Traits:
     """`agent` when the last message is the assistant's or a tool's, else `user` (copilot-wire 4.3). Never forced."""
     last_role = body["messages"][-1].get("role")

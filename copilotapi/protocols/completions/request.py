@@ -99,6 +99,11 @@ def decode_request(body: JSON) -> Conversation:
     return Conversation(model=body.get("model") or "", messages=tuple(texts))
 
 
+def wants_usage(body: JSON) -> bool:
+    """Whether a stream is to tell usage."""
+    return bool((body.get("stream_options") or {}).get("include_usage"))
+
+
 def traits(body: JSON) -> Traits:
     """Somebody at an editor asks for every completion."""
     return Traits()
@@ -114,6 +119,16 @@ def for_upstream(body: JSON, model: str, renames: Mapping[str, str]) -> tuple[JS
     dropped = tuple(name for name in ("user",) if body.get(name) is not None)
     sent = {name: value for name, value in body.items() if name not in (*_DROPPED_FIELDS, "model", "stream_options")}
     return {**sent, "prompt": prompts(body)[0], "stream": True}, dropped
+
+
+def encode_request(conversation: Conversation) -> JSON:
+    """An engine completes text; no conversation is ever put to it."""
+    raise bad_request("This engine completes text and holds no conversations.", param="model")
+
+
+def losses(body: JSON) -> tuple[str, ...]:
+    """What a chat model is not told of a completion request."""
+    return tuple(name for name in ("logprobs", "nwo") if body.get(name) is not None)
 
 
 def remedy(code: str, message: str) -> Mapping[str, str]:

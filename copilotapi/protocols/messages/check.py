@@ -7,7 +7,8 @@ from copilotapi.protocols.conversation import JSON
 
 _ROLES = ("user", "assistant", "system")
 _NUMBERS = ("temperature", "top_p")
-_OBJECTS = ("metadata", "output_config", "output_format", "cache_control", "context_management")
+# stream_options is OpenAI's, and read of any body.
+_OBJECTS = ("metadata", "output_config", "output_format", "cache_control", "context_management", "stream_options")
 _TOOL_CHOICES = ("auto", "any", "tool", "none")
 _THINKING = ("enabled", "adaptive", "disabled")
 # Block type -> its fields that are read here, and what they must be.

@@ -36,6 +36,8 @@ _STATUSES: dict[str, tuple[int, str]] = {
     "authentication_error": (503, "server_error"),
 }
 _TOO_LONG = "prompt is too long"
+# Claude Code reads both: it compacts on the first and asks for less on the second.
+_UNDERSTOOD = re.compile(r"\Aprompt is too long|exceed context limit: \d+ \+ \d+ > \d+")
 # Token counts, not the digits of a model's name.
 _COUNT = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?:,\d{3})+|\d{3,})(?![\w-]|\.\d)")
 
@@ -66,7 +68,7 @@ def _type(status: int) -> str:
 
 def _message(error: ApiError) -> str:
     """Claude Code compacts only on this wording of a prompt that is too long (copilot-wire 8.2)."""
-    if error.code != "context_length_exceeded" or error.message.startswith(_TOO_LONG):
+    if error.code != "context_length_exceeded" or _UNDERSTOOD.search(error.message):
         return error.message
     counts = [int(count.replace(",", "")) for count in _COUNT.findall(error.message)][:2]
     if len(counts) < 2 or counts[0] == counts[1]:

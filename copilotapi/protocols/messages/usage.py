@@ -42,3 +42,8 @@ def merged(before: JSON, told: object) -> JSON:
 def _count(counts: dict[str, Any], name: str) -> int:
     value = counts.get(name)
     return value if isinstance(value, int) else 0
+
+
+def wants_usage(body: JSON) -> bool:
+    """Every answer of this protocol tells usage."""
+    return True
