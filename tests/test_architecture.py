@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "store": ("store",),
     # Leaves.
     "sse": ("errors",),
-    "settings": (),
+    "settings": ("settings",),
     "errors": (),
     "redaction": (),
     "vocabularies": (),
@@ -96,12 +96,12 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "flask_limiter": ("blueprints.quota",),
     "gevent": ("loop",),
     "gunicorn": ("loop", "blueprints.body"),
-    "httptools": ("upstream",),
+    "httptools": ("upstream.http_answer",),
     "limits": ("blueprints.quota",),
     "orjson": EVERYTHING,
     "prometheus_client": ("metering.metrics",),
     "pydantic": ("settings", "logs", "token_file", "cli", "proxy"),
-    "pydantic_settings": ("settings",),
+    "pydantic_settings": ("settings.fields",),
     "redis": ("store",),
     "requests": ("upstream", "app"),
     "rich": ("cli",),
@@ -112,7 +112,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "werkzeug": ("app", "blueprints", "threaded_server"),
 }
 # prometheus_client itself is told by the environment whether processes share their numbers.
-READS_THE_ENVIRONMENT = ("settings", "cli", "metering.metrics")
+READS_THE_ENVIRONMENT = ("settings.model", "cli", "metering.metrics")
 # `except Exception` that does not raise: the 500 after the first byte; a listener's code, which is not ours; and a
 # handler's, whose failure is carried to the thread that asked.
 SWALLOWS_ANYTHING = {"blueprints.http": 1, "proxy": 1, "handlers": 1}

@@ -1,5 +1,6 @@
 """Settings are read strictly, once, and all that is wrong is said at once, without a secret."""
 
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -307,7 +308,7 @@ def test_worker_connections_follow_the_streams(streams: int, connections: int) -
 def test_the_home_folder_is_the_platforms(
     platform: str, environ: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("copilotapi.settings.sys.platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     assert Settings.from_env(environ, dotenv=None).copilotapi_home == Path(folder)
 
 
@@ -315,7 +316,7 @@ def test_an_account_without_a_home_has_no_home_folder(monkeypatch: pytest.Monkey
     def no_home() -> Path:
         raise RuntimeError
 
-    monkeypatch.setattr("copilotapi.settings.Path.home", no_home)
+    monkeypatch.setattr(Path, "home", no_home)
     assert Settings.from_env({}, dotenv=None).copilotapi_home is None
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import httptools
 import requests
 import urllib3.exceptions
 from requests.adapters import BaseAdapter
@@ -18,9 +17,8 @@ from requests.structures import CaseInsensitiveDict
 
 from copilotapi.errors import CallerGone, UpstreamFailed
 from copilotapi.upstream.connections import Connection, ConnectionPool, Network, origin_of
+from copilotapi.upstream.http_answer import HttpAnswer
 
-_MAX_HEAD_BYTES = 65_536
-_MAX_INTERIM_ANSWERS = 10
 _READ_BYTES = 65_536
 _FOREVER_SECONDS = 86_400.0
 
@@ -187,7 +185,7 @@ class SocketExchange:
         self.close()
         self._connection = idle or self._pool.open(self._origin, self._clocks.connect_seconds)
         self._is_sent = False
-        self._answer = _Answer(self._request.method or "GET")
+        self._answer = HttpAnswer(self._request.method or "GET")
         self._deadline = self._clock() + self._clocks.first_byte_seconds
 
     def _send(self) -> None:
@@ -284,79 +282,6 @@ class SocketExchange:
         return response
 
 
-class _Answer:
-    """One response as llhttp reads it. UpstreamFailed on framing that two readers could understand differently."""
-
-    def __init__(self, method: str) -> None:
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
-        self.body: list[bytes] = []
-        self.head_complete = False
-        self.complete = False
-        self.keeps_alive = False
-        self.bytes_received = 0
-        self._without_body = method == "HEAD"
-        self._interim_answers = 0
-        self._parser = httptools.HttpResponseParser(self)
-
-    def feed(self, received: bytes) -> None:
-        if not self.head_complete and self.bytes_received > _MAX_HEAD_BYTES:
-            raise _bad_answer("its head is too long")
-        self.bytes_received += len(received)
-        try:
-            self._parser.feed_data(received)
-        except httptools.HttpParserUpgrade as exc:
-            raise _bad_answer("it switched protocols") from exc
-        except httptools.HttpParserError as exc:
-            self.keeps_alive = False
-            if not self.complete:
-                raise _bad_answer("its framing is broken") from exc
-
-    def take_body(self) -> bytes:
-        taken = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        self.body = []
-        return taken
-
-    @property
-    def ends_with_the_connection(self) -> bool:
-        """Neither a length nor chunks (RFC 9112 6.3, rule 8): the end of the connection is the end of the body."""
-        if not self.head_complete:
-            return False
-        names = {name.lower() for name, _ in self.headers}
-        return "content-length" not in names and "transfer-encoding" not in names
-
-    def on_message_begin(self) -> None:
-        if self.complete:
-            # A second answer to one request: whatever comes on this connection is not for us.
-            self.keeps_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.head_complete:
-            self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        if self.complete:
-            return
-        self.status = self._parser.get_status_code()
-        if self.status >= 200:
-            self.head_complete = True
-            self.keeps_alive = self._parser.should_keep_alive()
-            self.complete = self._without_body
-
-    def on_body(self, data: bytes) -> None:
-        if not self.complete:
-            self.body.append(data)
-
-    def on_message_complete(self) -> None:
-        if self.head_complete:
-            self.complete = True
-            return
-        self._interim_answers += 1
-        self.headers = []
-        if self._interim_answers > _MAX_INTERIM_ANSWERS:
-            raise _bad_answer("it never came to a final answer")
-
-
 class AdapterExchange:
     """The same over any other requests adapter, for tests and for callers who mount their own. Cannot tick or abort."""
 
@@ -388,10 +313,6 @@ class AdapterExchange:
 
     def close(self) -> None:
         self._response.close()
-
-
-def _bad_answer(why: str) -> UpstreamFailed:
-    return UpstreamFailed(f"Copilot's answer could not be read: {why}.", code="upstream_bad_response")
 
 
 def _request_bytes(request: requests.PreparedRequest) -> bytes:

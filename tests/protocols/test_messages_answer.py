@@ -160,6 +160,7 @@ def test_our_own_lost_sign_in_is_never_the_callers() -> None:
             "prompt is too long: 300 tokens > 200 maximum",
         ),
         ("Request body is too large.", "prompt is too long: Request body is too large."),
+        ("128000 of 128000 are taken.", "prompt is too long: 128000 of 128000 are taken."),
         ("Only 128000 fit.", "prompt is too long: Only 128000 fit."),
         ("prompt is too long: 5 tokens > 4 maximum", "prompt is too long: 5 tokens > 4 maximum"),
         (

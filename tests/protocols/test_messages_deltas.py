@@ -217,6 +217,12 @@ def test_an_answer_is_written_as_anthropic_writes_it() -> None:
     ]
 
 
+def test_what_is_signed_is_a_block_of_its_own() -> None:
+    thoughts = [ReasoningDelta("a"), ReasoningDelta("", "Eq"), ReasoningDelta("b"), ReasoningDelta("", "Er")]
+    starts = [event["index"] for event in events(encoded([STARTED, *thoughts])) if "content_block" in event]
+    assert starts == [0, 1]
+
+
 def test_one_delta_is_one_piece_so_that_nothing_waits() -> None:
     deltas: list[Delta] = [STARTED, TextDelta("a"), TextDelta("b"), Finished("stop", USAGE)]
     pieces = list(encode_stream([(0, d) for d in deltas], answer_id="a", model="m", created=0, usage=None))

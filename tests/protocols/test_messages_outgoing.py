@@ -152,7 +152,9 @@ def test_cache_control_is_reduced_to_what_strict_back_ends_take() -> None:
         messages=[{"role": "user", "content": [result, block]}],
         tools=[{"name": "f", "input_schema": {}, "cache_control": CACHED}],
     )
+    before = copy.deepcopy(body)
     outgoing, dropped = for_upstream(body, SONNET, {})
+    assert body == before
     assert dropped == ("cache_control.scope", "cache_control.ttl")
     assert orjson.dumps(outgoing).count(b'"cache_control":{"type":"ephemeral"}') == 4
     assert orjson.dumps(outgoing).count(b"cache_control") == 4
@@ -235,7 +237,9 @@ def test_a_turn_another_model_began_goes_on_without_a_budget() -> None:
     assert ("thinking" in fields, dropped) == (False, ("thinking",))
     messages[1] = {"role": "assistant", "content": [THOUGHT, CALL]}
     assert sent(max_tokens=5_000, thinking=budget, messages=messages)[0]["thinking"] == budget
-    messages[1:] = [{"role": "assistant", "content": "x"}, *HELLO]
+    del messages[:2]
+    assert sent(max_tokens=5_000, thinking=budget, messages=messages)[0]["thinking"] == budget
+    messages[:] = [*HELLO, {"role": "assistant", "content": "x"}, *HELLO]
     assert sent(max_tokens=5_000, thinking=budget, messages=messages)[0]["thinking"] == budget
 
 

@@ -122,7 +122,12 @@ def test_an_end_of_openai_is_dropped_wherever_it_stands() -> None:
 
 
 def test_what_follows_the_end_is_not_read() -> None:
-    assert relay(stored("clean") + b"data: {broken\n\n", b"more")[0] == stored("clean")
+    def blocks() -> Iterator[bytes]:
+        yield stored("clean") + b"data: {broken\n\n"
+        pytest.fail("read on after the end")
+
+    pieces = repair_stream(blocks(), Tally(), choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
+    assert list(pieces) == [stored("clean")]
 
 
 def test_the_models_name_stays_as_claude_writes_it() -> None:
@@ -144,6 +149,12 @@ def test_usage_of_a_stream_that_was_cut_is_left_to_an_estimate() -> None:
     assert tally.usage is None
     assert tally.relayed_bytes == len(cut)
     assert written_text(bytes(tally.sample)).startswith("Héllo")
+
+
+def test_usage_that_the_end_does_not_tell_is_left_to_an_estimate() -> None:
+    start = START.replace(b'"usage":{}', b'"usage":{"input_tokens":3,"output_tokens":1}')
+    end = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\n' + STOP
+    assert relay(start + end)[1].usage is None
 
 
 @pytest.mark.parametrize(
@@ -178,6 +189,15 @@ def test_an_event_that_cannot_be_read_is_an_error(data: bytes) -> None:
 def test_an_answer_that_does_not_start_is_an_error() -> None:
     with pytest.raises(UpstreamFailed):
         relay(PING + STOP)
+
+
+def test_a_block_before_the_start_is_an_error() -> None:
+    block = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
+    pieces = pieces_of(PING, block, START, STOP)
+    assert next(pieces) == PING
+    assert next(pieces) is None
+    with pytest.raises(UpstreamFailed):
+        next(pieces)
 
 
 def test_comments_pings_and_silence_pass() -> None:

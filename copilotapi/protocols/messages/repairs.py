@@ -87,14 +87,15 @@ def end_with_the_user(body: JSON) -> Iterator[str]:
 
 
 def move_cache_control(body: JSON) -> Iterator[str]:
-    """Strict back ends refuse it at the top, where it means the last block that can be cached."""
+    """Strict back ends refuse it at the top, where it means the last block, which is the user's."""
     if body.pop("cache_control", None) is None:
         return
-    block = _last_cacheable(body["messages"])
-    if block is None or sum("cache_control" in block for block in _every_block(body)) >= _MAX_BREAKPOINTS:
+    last = body["messages"][-1]
+    last["content"] = _as_blocks(last["content"])
+    if not last["content"] or sum("cache_control" in block for block in _every_block(body)) >= _MAX_BREAKPOINTS:
         yield "cache_control"
     else:
-        block.setdefault("cache_control", _BREAKPOINT)
+        last["content"][-1].setdefault("cache_control", _BREAKPOINT)
 
 
 def reduce_cache_control(body: JSON) -> Iterator[str]:
@@ -124,16 +125,6 @@ def _is_blank(block: JSON) -> bool:
     if block["type"] in KINDS:
         return not is_replayable(block)
     return block["type"] == "text" and not block["text"].strip()
-
-
-def _last_cacheable(messages: list[JSON]) -> JSON | None:
-    for message in reversed(messages):
-        message["content"] = _as_blocks(message["content"])
-        for block in reversed(message["content"]):
-            if block["type"] not in KINDS:
-                found: JSON = block
-                return found
-    return None
 
 
 def _every_block(body: JSON) -> Iterator[JSON]:

@@ -19,7 +19,7 @@ from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 _SAMPLE_BYTES = 8192
 _PLAIN_EVENT = re.compile(rb"^event: ?(?:content_block_(?:start|delta|stop)|ping)$", re.MULTILINE)
 # What a frame must hold to be worth parsing. Quotes inside JSON strings are escaped, so text cannot imitate these.
-_SUSPECT = re.compile(rb'"type": ?"(?:message_\w+|error)"|"error": ?\{|\[DONE\]|"copilot_|"amazon-bedrock-')
+_SUSPECT = re.compile(rb'"type": ?"(?:message_\w+|error)"|"error": ?\{|"copilot_|"amazon-bedrock-')
 _ADDITIONS = ("copilot_", "amazon-bedrock-")
 _WRITTEN = ("text", "thinking", "partial_json")
 
