@@ -17,7 +17,7 @@ from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefu
 from copilotapi.handlers import CompletionHandler, ask, model_name
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
-from copilotapi.protocols import chat, completions, embeddings, messages
+from copilotapi.protocols import chat, completions, embeddings, messages, responses
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Delta
 from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
 from copilotapi.relay import Call, Codec, Head, Opened, Relay, Steps
@@ -38,7 +38,7 @@ _FALLBACK_STATUSES = (429, 502, 503, 504)
 
 
 # In the order of preference for a model that has several and not the caller's own (copilot-wire 6.1, 7.1).
-_CODECS: tuple[Codec, ...] = (messages, chat)
+_CODECS: tuple[Codec, ...] = (responses, messages, chat)
 
 Answering: TypeAlias = Relay | Composed
 Source: TypeAlias = Iterator[Delta | None]

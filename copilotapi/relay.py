@@ -197,9 +197,12 @@ class Relay:
             return (yield from self._send(model))
         except UpstreamRefused as exc:
             renames = self.codec.remedy(exc.upstream_code, exc.message) if exc.upstream_status == 400 else {}
-            if not renames or self._renames.get(self._learnt_for(model)) == renames:
+            known = self._renames.get(self._learnt_for(model), {})
+            if not renames or renames.items() <= known.items():
                 raise
-            self._renames[self._learnt_for(model)] = renames
+            # What was renamed to a name that is refused now was learnt wrongly, or of another day's model.
+            kept = {name: other for name, other in known.items() if other not in renames}
+            self._renames[self._learnt_for(model)] = {**kept, **renames}
             log.info("parameter_learnt", extra={"model": model, "renames": str(renames)})
         return (yield from self._send(model, attempts=1))
 

@@ -1,4 +1,4 @@
-"""OpenAI's paths, with and without /v1: chat completions, embeddings and models."""
+"""OpenAI's paths, with and without /v1: chat completions, responses, embeddings and models."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from copilotapi.blueprints.editor_models import encode_model, encode_models, is_
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.blueprints.http import Responder, json_response, new_call
 from copilotapi.gateway import Gateway
-from copilotapi.protocols import chat
+from copilotapi.protocols import chat, responses
 from copilotapi.protocols.conversation import JSON
 from copilotapi.upstream.models import Model
 
@@ -28,6 +28,20 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
         g.call = call = new_call()
         steps = gateway.complete(chat, body, call)
         return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
+
+    @openai.post("/v1/responses")
+    @openai.post("/responses")
+    @access(KEY)
+    def create_response() -> Response:
+        body = json_body(request, g.caller_socket, max_body_bytes)
+        g.call = call = new_call()
+        return responder.respond(
+            gateway.complete(responses, body, call),
+            is_streamed=bool(body.get("stream")),
+            call=call,
+            caller_socket=g.caller_socket,
+            dialect=responses,
+        )
 
     @openai.post("/v1/embeddings")
     @openai.post("/embeddings")

@@ -203,8 +203,8 @@ def _grow(parts: list[Part], delta: TextDelta | ReasoningDelta | ToolUseStarted 
             parts[-1] = Text(before + text)
         case TextDelta(text), _:
             parts.append(Text(text))
-        case ReasoningDelta(text, opaque), Reasoning(before, before_opaque):
-            parts[-1] = Reasoning(before + text, opaque or before_opaque)
+        case ReasoningDelta(text, opaque), Reasoning(before, None):
+            parts[-1] = Reasoning(before + text, opaque)
         case ReasoningDelta(text, opaque), _:
             parts.append(Reasoning(text, opaque))
         case ToolUseStarted(tool_use_id, name), _:

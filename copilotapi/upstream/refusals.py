@@ -19,7 +19,9 @@ _ACCOUNT_WIDE_LIMITS = ("user_global", "user_weekly", "quota", "integration_", "
 # Headers of an answer that help whoever reads it (copilot-wire 4.2); nothing else of it is passed on.
 _PASSED_HEADERS = ("x-ratelimit-", "x-quota-snapshot-")
 # Told without a code by older back ends (copilot-wire 8.2).
-_TOO_LONG = re.compile(r"prompt token count of \d+ exceeds the limit|too large for model context window")
+_TOO_LONG = re.compile(
+    r"prompt token count of \d+ exceeds the limit|too large for model context window|prompt is too long: \d+ tokens"
+)
 _SPENT = re.compile(r"\bquota exceeded\b", re.IGNORECASE)
 _MARKUP = re.compile(r"\A\s*<|<\s*(?:!doctype|html|body|head)", re.IGNORECASE)
 

@@ -49,7 +49,7 @@ class MessageBlock:
 
 
 class ReasoningBlock:
-    """`opaque` is told with the finished item: it may come at any time, and once."""
+    """`opaque` is told with the finished item."""
 
     def __init__(self, answer_id: str, index: int) -> None:
         self.opaque: str | None = None

@@ -26,7 +26,7 @@ _HINTS = (
 _CARRIED_PARTS = ("input_text", "output_text", "text", "refusal", "computer_screenshot")
 
 
-def check_crossing(body: JSON) -> tuple[str, ...]:
+def losses(body: JSON) -> tuple[str, ...]:
     """The names of the hints that are lost when the answer comes over another protocol.
 
     ApiError 400 naming the `param` for what cannot be carried and shapes the answer. Takes what `check_request` let pass.

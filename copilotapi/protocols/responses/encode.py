@@ -118,14 +118,13 @@ class _Answer:
             yield from self._open.more(text)
 
     def _reasoning(self, text: str, opaque: str | None) -> Iterator[Event]:
-        """The opaque state closes the reasoning when it comes alone; what follows is another item."""
+        """The opaque state closes the reasoning; what follows is another item."""
         if not text and not opaque:
             return
         yield from self._more(ReasoningBlock, text)
         if opaque and isinstance(self._open, ReasoningBlock):
             self._open.opaque = opaque
-            if not text:
-                yield from self._close("completed")
+            yield from self._close("completed")
 
     def _close(self, status: str) -> Iterator[Event]:
         if self._open is not None:

@@ -41,9 +41,9 @@ def encode_request(conversation: Conversation) -> JSON:
     }
     if conversation.tools:
         body["tools"] = [_encoded_tool(tool) for tool in conversation.tools]
-    if conversation.tool_choice in ("auto", "none", "required"):
+    if conversation.tool_choice in ("auto", "none", "required") and conversation.tools:
         body["tool_choice"] = conversation.tool_choice
-    elif conversation.tool_choice:
+    elif conversation.tool_choice and conversation.tools:
         body["tool_choice"] = {"type": "function", "name": conversation.tool_choice}
     if conversation.reasoning_effort is not None:
         body["reasoning"] = {"effort": conversation.reasoning_effort, "summary": "auto"}

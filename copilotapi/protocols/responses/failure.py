@@ -41,6 +41,7 @@ def told_error(told: object) -> ApiError:
 
 def encode_stream_error(
     error: ApiError,
+    request_id: str = "",
     *,
     answer_id: str = "resp_failed",
     model: str = "",

@@ -100,7 +100,7 @@ class CallRestorer:
 
 
 def _told_at_once(done: JSON) -> list[JSON]:
-    place = {name: done[name] for name in ("item_id", "output_index") if name in done}
+    place: JSON = {name: done[name] for name in ("item_id", "output_index") if name in done}
     text = freeform_text(_text(done, "arguments"))
     number = {"sequence_number": done["sequence_number"]} if "sequence_number" in done else {}
     return [

@@ -146,9 +146,10 @@ class _Repair:
             return
         if frame.data.strip() == b"[DONE]":
             return
-        event = _event(frame)
-        before = orjson.dumps(event)
-        kind = event.setdefault("type", frame.event.decode("utf-8", "replace"))
+        parsed = _object(frame.data)
+        before = orjson.dumps(parsed)
+        event = _named(parsed, frame)
+        kind = event["type"]
         yield from self._missing_beginning(event)
         event.pop("copilot_usage", None)
         if isinstance(event.get("response"), dict):
@@ -173,7 +174,7 @@ class _Repair:
             answer_id=tally.answer_id, model=tally.model, created=tally.created, status="in_progress", output=[]
         )
         if isinstance(told, dict):
-            unfinished = {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+            unfinished: JSON = {"status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
             ours |= told | unfinished
         self._repair_response(ours, _BEGINNING)
         if event["type"] == _BEGINNING:
@@ -200,9 +201,16 @@ class _Repair:
                 tally.usage = self._estimate()
                 response["usage"] = encode_usage(tally.usage)
         output = response.get("output")
-        for index, item in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(item, dict) and self._ids.get(index, ("",))[0] == item.get("type"):
-                self._repair_item(item, index)
+        self._repair_output([item for item in output if isinstance(item, dict)] if isinstance(output, list) else [])
+
+    def _repair_output(self, output: list[JSON]) -> None:
+        """The items that were streamed, in their order; one of them may be missing here."""
+        streamed = sorted(self._ids.items())
+        for item in output:
+            places = [index for index, (kind, _) in streamed if kind == item.get("type")]
+            if places:
+                self._repair_item(item, places[0])
+                streamed = [place for place in streamed if place[0] > places[0]]
 
     def _repair_items(self, event: JSON) -> None:
         index = event.get("output_index")
@@ -226,7 +234,9 @@ class _Repair:
             first = given or item_id(kind, f"{self._tally.answer_id}.{index}")
             self._ids[index] = (kind, first)
             self._known.add(first.encode())
-        return self._ids[index][1]
+        known_kind, first = self._ids[index]
+        self._ids[index] = (known_kind or kind, first)
+        return first
 
     def _number(self, event: JSON) -> None:
         """Numbers go on where events were put in or bore none."""
@@ -238,11 +248,34 @@ class _Repair:
         event["sequence_number"] = self._last_number = number
 
 
-def _event(frame: Frame) -> JSON:
-    """One event. ApiError when it is a failure in the middle of a stream that began with 200."""
-    event = _object(frame.data or b"")
-    if not isinstance(event.get("type", frame.event.decode("utf-8", "replace") or None), str):
-        raise _unreadable() if not event.get("error") else _failure(event)
-    if failure_in({"type": frame.event.decode("utf-8", "replace"), **event}):
-        raise _failure({"type": frame.event.decode("utf-8", "replace"), **event})
-    return event
+def _named(event: JSON, frame: Frame) -> JSON:
+    """The event with its type. ApiError when it is a failure in the middle of a stream that began with 200."""
+    named = {"type": frame.event.decode("utf-8", "replace"), **event}
+    failure = failure_in(named)
+    if failure is not None:
+        raise failure
+    kind = named["type"]
+    is_without_response = kind in _TERMINAL and not isinstance(named.get("response"), dict)
+    if not event or not isinstance(kind, str) or not kind or is_without_response:
+        raise UpstreamFailed("Copilot's stream holds an unreadable event.", code="upstream_bad_response")
+    return named
+
+
+def _object(data: bytes) -> JSON:
+    """Empty when it is no JSON object."""
+    try:
+        parsed = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _is_terminal(rest: bytes) -> bool:
+    """A stream may close without the blank line after its last event."""
+    frames = load(rest)
+    return bool(frames) and _object(frames[-1].data or b"").get("type") in _TERMINAL
+
+
+def _text(fields: JSON, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""

@@ -3,6 +3,11 @@
 from copilotapi.protocols.conversation import JSON, Usage
 
 
+def wants_usage(body: JSON) -> bool:
+    """Always: the last event has it, and Codex repeats a turn that told none (clients.md)."""
+    return True
+
+
 def decode_usage(usage: object) -> Usage | None:
     """None when it is absent or holds no counts."""
     if not isinstance(usage, dict) or not isinstance(usage.get("input_tokens"), int):
