@@ -13,6 +13,7 @@ import shutil  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+import uuid  # noqa: E402
 
 # prometheus_client decides at its import whether workers share their numbers through files.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -22,6 +23,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_folder, ignore_errors=True))
 
 import gevent  # noqa: E402
+import gunicorn.util  # noqa: E402
+import orjson  # noqa: E402
 from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
@@ -69,7 +72,7 @@ class Worker(GeventWorker):
             for client in self._idle:
                 with contextlib.suppress(OSError):
                     if _asks_nothing(client):
-                        client.shutdown(socket.SHUT_RD)
+                        _end_reading(client)
             gevent.sleep(1)
 
 
@@ -83,6 +86,31 @@ def _asks_nothing(client):
     finally:
         client.settimeout(None)
     return False
+
+
+def _end_reading(client):
+    """Past gevent, whose shutdown() ends a read under way by an error: gunicorn would log it with a traceback."""
+    with _Socket(fileno=os.dup(client.fileno())) as same:
+        same.shutdown(socket.SHUT_RD)
+
+
+_Socket = monkey.get_original("socket", "socket")
+
+
+def _write_error(client, status, reason, message):
+    """In place of gunicorn's page in HTML, for a request that it could not read: the shape of all other errors."""
+    kind, code = ("invalid_request_error", "malformed_request") if status < 500 else ("server_error", "internal_error")
+    error = {"message": f"{reason}. {message}".strip(), "type": kind, "param": None, "code": code}
+    body = orjson.dumps({"error": error})
+    request_id = uuid.uuid4().hex
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"X-Request-Id: {request_id}\r\nX-GitHub-Request-Id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(client, head.encode("latin1") + body)
+
+
+gunicorn.util.write_error = _write_error
 
 
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host

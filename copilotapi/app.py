@@ -13,16 +13,15 @@ from copilotapi.blueprints import admin, anthropic, completions, copilot, http, 
 from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.gateway import Gateway
-from copilotapi.handlers import CompletionHandler, handler_models, load_handler
+from copilotapi.handlers import CompletionHandler, check_handler, handler_models, load_handler
 from copilotapi.local_model import LocalModel
 from copilotapi.metering.editor_tokens import EditorTokens, signing_secret
 from copilotapi.metering.keys import ANONYMOUS, KeyRing
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
-from copilotapi.protocols import messages
 from copilotapi.protocols.completions import TokenLimits
 from copilotapi.refresher import Refresher
-from copilotapi.settings import Settings
+from copilotapi.settings import Settings, SettingsError
 from copilotapi.store import MemoryStore, RedisStore, Store, open_store
 from copilotapi.token_count import TokenCounter
 from copilotapi.token_file import signed_in
@@ -41,6 +40,7 @@ from copilotapi.vocabularies import open_vocabularies
 _METHODS = ["GET", "HEAD", "POST", "OPTIONS"]
 _EXPOSED_HEADERS = [
     "X-Request-Id",
+    "Request-Id",
     "Retry-After",
     "X-CopilotAPI-Fallback",
     "X-CopilotAPI-Usage",
@@ -51,9 +51,11 @@ _EXPOSED_HEADERS = [
 def create_app(settings: Settings, *, handler: CompletionHandler | None = None) -> Flask:
     """The WSGI application. `app.extensions["copilotapi.refresher"]` has start() and stop() for the server's life.
 
-    `handler` answers instead of Copilot, before COMPLETION_HANDLER; then no GitHub token is needed. ValueError when
-    COMPLETION_HANDLER names no function.
+    `handler` answers instead of Copilot, before COMPLETION_HANDLER; then no GitHub token is needed. TypeError when it
+    is no function of one argument, SettingsError when COMPLETION_HANDLER names none.
     """
+    if handler is not None:
+        check_handler(handler)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = open_store(settings.redis_url.get_secret_value())
@@ -101,7 +103,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         "description": settings.api_description,
         "version": settings.api_version or VERSION,
     }
-    http.install(app, metrics, {anthropic.PREFIX: messages})
+    http.install(app, metrics, anthropic.dialect_of)
     responder = http.Responder(metrics, settings.max_streams)
     quota = AddressQuota(store, settings.rate_limit_per_minute, settings.web_concurrency)
     editor_tokens = EditorTokens(editor_secret(settings))
@@ -123,9 +125,12 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
 
 
 def configured_handler(settings: Settings, transport: Transport) -> CompletionHandler | None:
-    """The handler the settings name, if they name one."""
+    """The handler the settings name, if they name one. SettingsError when it cannot be had."""
     if settings.completion_handler:
-        return load_handler(settings.completion_handler)
+        try:
+            return load_handler(settings.completion_handler)
+        except ValueError as exc:
+            raise SettingsError((str(exc),)) from exc
     if settings.local_model_url is None or settings.local_model is None:
         return None
     key = settings.local_model_key

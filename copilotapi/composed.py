@@ -81,8 +81,11 @@ class Composed:
                 reasoning_tokens=sum(told.reasoning_tokens for told in self._told),
                 estimated=any(told.estimated for told in self._told),
             )
-        input_tokens = self._counter.count(self.codec.decode_request(self._body))
-        return Usage(input_tokens, self._counter.count_text("".join(self._written)), estimated=True)
+        return Usage(self.estimated_input_tokens(), self._counter.count_text("".join(self._written)), estimated=True)
+
+    def estimated_input_tokens(self) -> int:
+        """What the prompt counts by our own reckoning."""
+        return self._counter.count(self.codec.decode_request(self._body))
 
     def _streamed(self) -> Waiting[Opened]:
         wants_usage = self.codec.wants_usage(self._body)

@@ -15,6 +15,7 @@ import orjson
 from copilotapi.composed import Composed
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused, bad_request
 from copilotapi.handlers import CompletionHandler, ask, model_name
+from copilotapi.metering.calibration import Calibration
 from copilotapi.metering.ledger import Ledger
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat, completions, embeddings, messages, responses
@@ -33,6 +34,7 @@ _EMBEDDINGS_HEADERS = {
     "Accept": "application/json",
     "Openai-Intent": "copilot-panel",
 }
+_MAX_HEADER_CHARS = 1000
 _COUNT_PATH = "/v1/messages/count_tokens"
 _FALLBACK_STATUSES = (429, 502, 503, 504)
 
@@ -74,6 +76,7 @@ class Gateway:
         self._handler_timeout_seconds = handler_timeout_seconds
         self._renames: dict[tuple[str, str], Mapping[str, str]] = {}
         self._unserved: set[tuple[str, str]] = set()
+        self._calibration = Calibration()
 
     def complete(self, codec: Codec, body: JSON, call: Call) -> Steps:
         """The steps of one answer. ApiError before its Head can still be a status; after it, it is the stream's end."""
@@ -83,7 +86,7 @@ class Gateway:
         try:
             opened = yield from self._opened(codec, body, call, attempts)
             try:
-                yield Head(opened.headers)
+                yield Head(_with_warnings(opened.headers, call))
                 yield opened.first
                 yield from opened.rest
                 failed = False
@@ -101,7 +104,7 @@ class Gateway:
 
     def _opened(self, codec: Codec, body: JSON, call: Call, attempts: list[Answering]) -> Waiting[Opened]:
         """The asked model's answer, or the fallback's; if that fails too, the first error is the one to tell."""
-        asked = self._asked(codec, body)
+        asked = self._asked(codec, body, call)
         try:
             return (yield from self._attempt(codec, body, call, asked, attempts))
         except ApiError as exc:
@@ -117,7 +120,7 @@ class Gateway:
         except ApiError as exc:
             raise first_error from exc
         self._metrics.fallbacks.inc()
-        opened.headers["X-CopilotAPI-Fallback"] = f"{asked}->{fallback}"
+        opened.headers["X-CopilotAPI-Fallback"] = _header_text(f"{asked}->{fallback}")
         call.facts["fallback"] = fallback
         return opened
 
@@ -145,16 +148,16 @@ class Gateway:
         call.facts["first_byte_ms"] = round(seconds * 1000, 1)
         return opened
 
-    def _asked(self, codec: Codec, body: JSON) -> str:
+    def _asked(self, codec: Codec, body: JSON, call: Call) -> str:
         """The model that is to answer: the handler's, an engine for inline completions, a model of the catalogue."""
         if self._handler is not None:
             return model_name(self._handler)
         if codec.HOST == "api":
-            return self._model_for(body)
+            return self._model_for(body, call)
         engine = self._catalogue.completion_engine(body.get("model"))
         if engine is not None and self._client.has_completion_host():
             return engine
-        return self._model_for({**body, "model": self._catalogue.chat_model(body.get("model"))})
+        return self._model_for({**body, "model": self._catalogue.chat_model(body.get("model"))}, call)
 
     def _answering(self, codec: Codec, body: JSON, call: Call, model: str) -> Answering:
         """Who answers: the handler, Copilot in the caller's own protocol, or Copilot translated."""
@@ -164,9 +167,10 @@ class Gateway:
             return self._by_copilot(codec, body, call, model)
         requests = completions.decode_requests(body)
         if self._catalogue.chat_model(model) is not None:
-            return Composed(
-                codec, body, call, self._counter, [self._by_chat(request, model, call) for request in requests]
-            )
+            served = self._served_by(chat, model)
+            lost = codec.losses(body)
+            sources = [self._by_conversation(served, request, model, call) for request in requests]
+            return Composed(codec, body, call, self._counter, sources, endpoint=served.ENDPOINT, lost=lost)
         if len(requests) == (body.get("n") or 1):
             return self._relay(codec, body, call, call.headers)
         bodies = ({**body, "prompt": request.prompt, "n": 1, "stream": True} for request in requests)
@@ -179,8 +183,8 @@ class Gateway:
         if served.ENDPOINT == codec.ENDPOINT:
             return self._relay(codec, body, call, call.headers)
         lost = codec.losses(body)
-        translated = served.encode_request(replace(codec.decode_request(body), model=model))
-        sources = [self._deltas(served, translated, model, call) for _ in range(body.get("n") or 1)]
+        asked = translated(codec, served, body, model)
+        sources = [self._deltas(served, asked, model, call) for _ in codec.decode_requests(body)]
         return Composed(codec, body, call, self._counter, sources, endpoint=served.ENDPOINT, lost=lost)
 
     def _served_by(self, codec: Codec, model: str) -> Codec:
@@ -207,14 +211,15 @@ class Gateway:
             for request in codec.decode_requests(body)
         ]
 
-    def _by_chat(self, request: CompletionRequest, model: str, call: Call) -> Source:
+    def _by_conversation(self, served: Codec, request: CompletionRequest, model: str, call: Call) -> Source:
         """A completion by a chat model, for an account or a model without an engine."""
-        body = chat.encode_request(replace(as_conversation(request), model=model))
-        deltas = self._deltas(chat, body, model, call)
+        body = served.encode_request(replace(as_conversation(request), model=model))
+        deltas = self._deltas(served, body, model, call)
         return limited(without_repetition(deltas, request), request)
 
     def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Source:
         opened = yield from self._relay(codec, body, call, {}).open(model)
+        _pass_on(opened.headers, call)
         try:
             yield from codec.decode_stream(chain([opened.first], opened.rest))
         finally:
@@ -231,11 +236,14 @@ class Gateway:
         fallback = self._known(self._fallback_model)
         return fallback if fallback != asked else None
 
-    def _model_for(self, body: JSON) -> str:
+    def _model_for(self, body: JSON, call: Call) -> str:
         named = body.get("model") or self._default_model or self._catalogue.default()
         if not named:
             raise bad_request("Name a 'model'; GET /v1/models lists those of this account.", param="model")
-        return self._known(named)
+        model = self._known(named)
+        if (replaced := self._catalogue.replaced(named)) is not None:
+            call.warnings.append(f"model:{replaced}->{model}")
+        return model
 
     def _known(self, name: str) -> str:
         found = self._catalogue.find(name)
@@ -245,6 +253,8 @@ class Gateway:
         """The account of a request, however it ended."""
         usage = relay.usage()
         model = relay.model
+        if usage is not None and not usage.estimated and self._calibration.is_due(model, usage.input_tokens):
+            self._calibration.learn(model, usage.input_tokens, relay.estimated_input_tokens())
         relay.call.facts |= {"model": model, "endpoint": relay.endpoint}
         if usage is not None:
             self._metrics.count_usage(model, usage)
@@ -288,15 +298,16 @@ class Gateway:
         """The steps of a count of a Messages prompt: Copilot's own where it counts for the model, else an estimate."""
         messages.check_prompt(body)
         counted: int | None = None
+        model = ""
         if self._handler is None:
-            model = self._model_for(body)
+            model = self._model_for(body, call)
             call.facts |= {"model": model, "endpoint": _COUNT_PATH}
             if self._served_by(messages, model).ENDPOINT == messages.ENDPOINT:
                 counted = yield from self._counted(body, model, call)
         head = {"X-CopilotAPI-Usage": "estimate" if counted is None else "upstream"}
         if counted is None:
-            counted = self._counter.count(messages.decode_request(body))
-        yield Head(head)
+            counted = self._calibration.apply(model, self._counter.count(messages.decode_request(body)))
+        yield Head(_with_warnings(head, call))
         yield orjson.dumps({"input_tokens": counted})
 
     def _counted(self, body: JSON, model: str, call: Call) -> Waiting[int | None]:
@@ -324,3 +335,33 @@ class Gateway:
         if found is None:
             raise unknown_model(name, listed)
         return found
+
+
+def _pass_on(headers: Mapping[str, str], call: Call) -> None:
+    """What an answer that will be translated says beside its body: Copilot's limits, and what it was not asked."""
+    call.limits.update({name: value for name, value in headers.items() if not name.startswith("X-CopilotAPI-")})
+    if (dropped := headers.get("X-CopilotAPI-Warnings", "")) not in call.warnings:
+        call.warnings.append(dropped)
+
+
+def _with_warnings(headers: dict[str, str], call: Call) -> dict[str, str]:
+    """The response headers, with what the call has to tell before what the answer tells already.
+
+    Fields are told by the names the caller gave them: only what a header can hold comes through.
+    """
+    told = ", ".join(filter(None, (*call.warnings, headers.get("X-CopilotAPI-Warnings"))))
+    headers = {**call.limits, **headers}
+    return {**headers, "X-CopilotAPI-Warnings": _header_text(told)} if told else headers
+
+
+def _header_text(text: str) -> str:
+    return "".join(char if " " <= char <= "~" else "?" for char in text[:_MAX_HEADER_CHARS])
+
+
+def translated(codec: Codec, served: Codec, body: JSON, model: str) -> JSON:
+    """The body to ask with. ApiError 400 for what cannot be asked there; its `param` is a field of the caller's."""
+    try:
+        return served.encode_request(replace(codec.decode_request(body), model=model))
+    except ApiError as exc:
+        exc.param = codec.FIELD_NAMES.get(exc.param or "", exc.param)
+        raise

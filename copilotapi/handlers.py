@@ -50,7 +50,26 @@ def load_handler(path: str) -> CompletionHandler:
     if not callable(handler):
         raise ValueError(f"COMPLETION_HANDLER: {module_name} has no function {name}")  # noqa: TRY004 (a setting's value)
     loaded: CompletionHandler = handler
+    try:
+        check_handler(loaded)
+    except TypeError as exc:
+        raise ValueError(f"COMPLETION_HANDLER: {exc}") from exc
     return loaded
+
+
+def check_handler(handler: CompletionHandler) -> None:
+    """TypeError, in one line for whoever gave it, when it is no function of one argument."""
+    if not callable(handler):
+        raise TypeError(f"a handler must be a function of one argument, not {type(handler).__name__}")
+    called = handler if inspect.isroutine(handler) else type(handler).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise TypeError("a handler must be an ordinary function, not an async one")
+    with suppress(ValueError):  # a built-in may tell no signature
+        signature = inspect.signature(handler)
+        try:
+            signature.bind(None)
+        except TypeError as exc:
+            raise TypeError(f"a handler must be a function of one argument: {exc}") from exc
 
 
 def accepted_requests(handler: CompletionHandler) -> frozenset[type]:

@@ -44,8 +44,9 @@ Steps: TypeAlias = Generator[Step, None, None]
 
 @dataclass(slots=True)
 class Call:
-    """A request as the HTTP side sees it. `headers` go on where Copilot is asked in the caller's own protocol; `facts`
-    collects what its log line will tell.
+    """A request as the HTTP side sees it. `headers` go on where Copilot is asked in the caller's own protocol; `warnings`
+    collects what its answer will tell that is not quite as asked, `limits` the headers of Copilot's answer that pass
+    although it is translated, `facts` what its log line will tell.
     """
 
     request_id: str
@@ -53,6 +54,8 @@ class Call:
     hangup: Hangup = field(default_factory=Hangup)
     refuses_fallback: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    limits: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +85,8 @@ class Codec(Protocol):
     def ID_PREFIX(self) -> str: ...
     @property
     def ALWAYS_STREAMS(self) -> bool: ...  # then a whole answer is folded from `fold(frames)`
+    @property
+    def FIELD_NAMES(self) -> Mapping[str, str]: ...  # chat's name of a field -> this protocol's, where they differ
     def check_request(self, body: JSON) -> None: ...
     def decode_request(self, body: JSON) -> Conversation: ...
     def decode_requests(self, body: JSON) -> list[Conversation] | list[CompletionRequest]: ...
@@ -187,6 +192,10 @@ class Relay:
             self._tally.usage = self._estimate()
         return self._tally.usage
 
+    def estimated_input_tokens(self) -> int:
+        """What the prompt counts by our own reckoning."""
+        return self._counter.count(self.codec.decode_request(self._body), self._tokenizer())
+
     def _new_tally(self, model: str) -> Tally:
         tally: Tally = self.codec.new_tally(answer_id=new_id(self.codec), model=model, created=int(time.time()))
         return tally
@@ -280,7 +289,7 @@ class Relay:
     def _estimate(self, written: str | None = None) -> Usage:
         """From the text itself, or from a stream's first frames scaled to its whole size."""
         counter, tokenizer = self._counter, self._tokenizer()
-        input_tokens = counter.count(self.codec.decode_request(self._body), tokenizer)
+        input_tokens = self.estimated_input_tokens()
         if written is not None:
             return Usage(input_tokens, counter.count_text(written, tokenizer), estimated=True)
         sample = bytes(self._tally.sample)

@@ -11,6 +11,7 @@ from copilotapi.handlers import (
     HandlerResultError,
     accepted_requests,
     ask,
+    check_handler,
     deltas,
     load_handler,
     model_name,
@@ -193,8 +194,24 @@ def test_a_handler_is_found_by_its_path() -> None:
         ("no.such.module:f", "cannot be imported"),
         ("tests.test_handlers:nothing", "no function nothing"),
         ("os:sep", "sep"),
+        ("os:link", "function of one argument"),
     ],
 )
 def test_a_wrong_path_is_one_clear_line(path: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         load_handler(path)
+
+
+async def late(conversation: Conversation) -> str:
+    return "late"
+
+
+@pytest.mark.parametrize("handler", [5, "x", lambda: "x", lambda a, b: "x", late])
+def test_what_cannot_be_called_with_a_request_is_no_handler(handler: Any) -> None:
+    with pytest.raises(TypeError, match="a handler must be"):
+        check_handler(handler)
+
+
+@pytest.mark.parametrize("handler", [lambda a: "x", lambda a, b=1: "x", lambda *a: "x", str])
+def test_what_can_be_called_with_a_request_is_a_handler(handler: Any) -> None:
+    check_handler(handler)

@@ -1,38 +1,39 @@
-"""Anthropic's paths: messages, and the count of their tokens."""
+"""Anthropic's paths: messages, and the count of their tokens. Models are listed in `openai`, for both at once."""
 
-from flask import Blueprint, Response, g, request
+from datetime import UTC, datetime
+
+from flask import Blueprint, Request, Response, g, request
 
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.guard import KEY, access
-from copilotapi.blueprints.http import Responder, new_call
+from copilotapi.blueprints.http import Dialect, Responder, new_call
 from copilotapi.gateway import Gateway
-from copilotapi.protocols import messages
+from copilotapi.protocols import messages, openai_errors
 from copilotapi.relay import Call
 
-PREFIX = "/v1/messages"
+_PREFIX = "/v1/messages"
+_SHARED_PREFIX = "/v1/models"
 _VERSION = "2023-06-01"
 
 
 def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Blueprint:
     anthropic = Blueprint("anthropic", __name__)
 
-    @anthropic.post(PREFIX)
+    @anthropic.post(_PREFIX)
     @access(KEY)
     def create_message() -> Response:
         body = json_body(request, g.caller_socket, max_body_bytes)
         g.call = call = new_call()
-        dropped = _pass_headers(call)
-        response = responder.respond(
+        _pass_headers(call)
+        return responder.respond(
             gateway.complete(messages, body, call),
             is_streamed=bool(body.get("stream")),
             call=call,
             caller_socket=g.caller_socket,
             dialect=messages,
         )
-        _warn(response, dropped)
-        return response
 
-    @anthropic.post(f"{PREFIX}/count_tokens")
+    @anthropic.post(f"{_PREFIX}/count_tokens")
     @access(KEY)
     def count_tokens() -> Response:
         body = json_body(request, g.caller_socket, max_body_bytes)
@@ -41,24 +42,28 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
         steps = gateway.count_tokens(body, call)
         return responder.respond(steps, is_streamed=False, call=call, caller_socket=g.caller_socket, dialect=messages)
 
+    @anthropic.after_request
+    def tell_limits(response: Response) -> Response:
+        told = {name.lower(): value for name, value in response.headers.items()}
+        response.headers.update(messages.limit_headers(told, datetime.now(UTC)))
+        return response
+
     return anthropic
 
 
-def _pass_headers(call: Call) -> tuple[str, ...]:
-    """Puts Anthropic's own headers on the call, as far as Copilot takes them; the betas it does not are returned."""
+def dialect_of(incoming: Request) -> Dialect:
+    """Anthropic's words on its own paths, and on those it shares with OpenAI for its own clients."""
+    is_its_own = incoming.path.startswith(_PREFIX)
+    is_shared = incoming.path.startswith(_SHARED_PREFIX) and "anthropic-version" in incoming.headers
+    return messages if is_its_own or is_shared else openai_errors
+
+
+def _pass_headers(call: Call) -> None:
+    """Puts Anthropic's own headers on the call, as far as Copilot takes them."""
     kept, dropped = messages.beta_header(request.headers.get("anthropic-beta", ""))
     call.headers = {
         "anthropic-version": request.headers.get("anthropic-version", _VERSION),
         "Openai-Intent": "messages-proxy",
         **({"anthropic-beta": kept} if kept else {}),
     }
-    return dropped
-
-
-def _warn(response: Response, dropped: tuple[str, ...]) -> None:
-    warnings = [
-        response.headers.get("X-CopilotAPI-Warnings", ""),
-        *(f"dropped:anthropic-beta {name}" for name in dropped),
-    ]
-    if any(warnings):
-        response.headers["X-CopilotAPI-Warnings"] = ", ".join(filter(None, warnings))
+    call.warnings += [f"dropped:anthropic-beta {name}" for name in dropped]

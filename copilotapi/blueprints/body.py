@@ -37,7 +37,7 @@ def json_body(request: Request, caller_socket: CallerSocket, max_bytes: int) -> 
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise bad_request(f"The body is not valid JSON: {exc.msg} at character {exc.pos}.") from exc
+        raise bad_request(_why_unreadable(body, exc)) from exc
     if not isinstance(parsed, dict):
         raise bad_request("The body must be a JSON object.")
     if _is_too_deep(parsed):
@@ -81,6 +81,14 @@ def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> byte
     if request.content_length is not None and len(body) < request.content_length:
         raise bad_request("The body is shorter than its Content-Length.")
     return bytes(body)
+
+
+def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        return f"The body is not valid UTF-8: see byte {exc.start}."
+    return f"The body is not valid JSON: {error.msg} at character {error.pos}."
 
 
 def too_large(max_bytes: int) -> ApiError:

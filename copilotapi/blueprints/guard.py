@@ -118,7 +118,7 @@ class Guard:
                 "Without API_KEYS this gateway serves only programs on its own machine that call it directly: "
                 "this request came through a proxy, from a web page or from elsewhere."
             )
-        return "An API key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
+        return "An API key is needed, in the header Authorization (as Bearer) or x-api-key."
 
     def _is_local(self, incoming: Request) -> bool:
         """A program on this machine that calls us directly (contract 7.5)."""

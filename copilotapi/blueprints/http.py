@@ -3,11 +3,11 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Rule
 
@@ -29,7 +29,6 @@ _HEARTBEAT_SECONDS = 10.0 - TICK_SECONDS / 20
 # A method may be any word; a metric's label may not.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
-_INTERNAL_ERROR = "The gateway failed to handle this request. The operator finds the cause under this request id."
 
 
 def json_response(body: JSON, status: int = 200) -> Response:
@@ -168,8 +167,7 @@ class EventStream:
         except Exception:
             log.exception("stream_failed", extra={"request_id": self._call.request_id})
             self._call.facts["outcome"] = "internal_error"
-            failure = ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error")
-            yield self._dialect.encode_stream_error(failure, self._call.request_id)
+            yield self._dialect.encode_stream_error(_internal_error(self._call.request_id), self._call.request_id)
 
     def close(self) -> None:
         if self._is_open:
@@ -201,10 +199,10 @@ def error_response(error: ApiError, dialect: Dialect) -> Response:
     return response
 
 
-def install(app: Flask, metrics: Metrics, dialects: Mapping[str, Dialect]) -> None:
+def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialect]) -> None:
     """Error handlers, common headers and the request log; before any route is added, for it says how they match.
 
-    `dialects` by the beginning of their paths, unknown paths under them included; OpenAI's for all others.
+    `dialect_of` tells in whose words a request is to be refused; it is asked for unknown paths, too.
     """
     app.url_rule_class = ExactRule  # type: ignore[assignment]
     app.url_map.strict_slashes = False
@@ -217,17 +215,19 @@ def install(app: Flask, metrics: Metrics, dialects: Mapping[str, Dialect]) -> No
 
     def on_api_error(error: ApiError) -> Response:
         g.outcome = error.code or error.kind
-        return error_response(error, _dialect(dialects))
+        return error_response(error, dialect_of(request))
 
     def on_http_error(error: HTTPException) -> Response:
         return on_api_error(_translated(error))
 
     def on_failure(error: Exception) -> Response:
         log.exception("request_failed", extra={"request_id": g.get("request_id"), "route": _route()})
-        return on_api_error(ApiError(_INTERNAL_ERROR, status=500, kind="server_error", code="internal_error"))
+        return on_api_error(_internal_error(g.get("request_id", "")))
 
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = request_id = g.get("request_id", "")
+        # Under this name Anthropic's clients look for it.
+        response.headers["Request-Id"] = request_id
         # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
         response.headers["X-GitHub-Request-Id"] = request_id
         response.headers.setdefault("Cache-Control", "no-store")
@@ -275,17 +275,18 @@ def _facts(response: Response) -> dict[str, object]:
     return facts
 
 
-def _dialect(dialects: Mapping[str, Dialect]) -> Dialect:
-    return next((dialect for prefix, dialect in dialects.items() if request.path.startswith(prefix)), openai_errors)
-
-
 def _route() -> str:
     return request.url_rule.rule if request.url_rule else "unmatched"
 
 
+def _internal_error(request_id: str) -> ApiError:
+    message = f"The gateway failed to handle this request. Its operator finds the cause in the log, under {request_id}."
+    return ApiError(message, status=500, kind="server_error", code="internal_error")
+
+
 def _translated(error: HTTPException) -> ApiError:
     if isinstance(error, NotFound):
-        message = "There is nothing at this path. The README lists the paths of this gateway."
+        message = "There is nothing at this path. Is the base URL right? For OpenAI's clients it ends in /v1."
         return ApiError(message, status=404, kind="invalid_request_error", code="not_found")
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))

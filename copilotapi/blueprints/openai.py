@@ -1,5 +1,7 @@
-"""OpenAI's paths, with and without /v1: chat completions, responses, embeddings and models."""
+"""OpenAI's paths, with and without /v1: chat completions, responses, embeddings, and models, which Anthropic's clients
+read here as well."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, Response, g, request
@@ -8,13 +10,16 @@ from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.editor_models import encode_model, encode_models, is_editor
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.blueprints.http import Responder, json_response, new_call
+from copilotapi.errors import ApiError
 from copilotapi.gateway import Gateway
 from copilotapi.protocols import chat, responses
 from copilotapi.protocols.conversation import JSON
 from copilotapi.upstream.models import Model
 
-# Copilot tells no date of creation; OpenAI's object has one.
+# Copilot tells no date of creation. OpenAI's object has one, and Anthropic's, which may be the epoch where it is unknown:
+# https://docs.claude.com/en/api/models-list.
 _CREATED = 0
+_CREATED_AT = "1970-01-01T00:00:00Z"
 
 
 def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Blueprint:
@@ -43,6 +48,14 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
             dialect=responses,
         )
 
+    @openai.get("/v1/responses", websocket=True)
+    @openai.get("/responses", websocket=True)
+    @access(KEY)
+    def refuse_websocket() -> Response:
+        """Codex CLI 0.169 goes over to HTTP at once on 426; on any other refusal it first tries for seven seconds."""
+        message = "This gateway does not speak WebSocket: send the same request by POST."
+        raise ApiError(message, status=426, kind="invalid_request_error", code="websocket_not_supported")
+
     @openai.post("/v1/embeddings")
     @openai.post("/embeddings")
     @access(KEY)
@@ -54,7 +67,7 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @openai.get("/v1/models")
     @access(KEY)
     def list_models() -> Response:
-        return json_response({"object": "list", "data": [_shown(model) for model in gateway.models().values()]})
+        return json_response(_shown_list(gateway.models().values()))
 
     @openai.get("/models")
     @access(KEY)
@@ -75,19 +88,39 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     return openai
 
 
+def _shown_list(models: Iterable[Model]) -> JSON:
+    """OpenAI's list and Anthropic's only page at once."""
+    shown = [_shown(model) for model in models]
+    return {
+        "object": "list",
+        "data": shown,
+        "has_more": False,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+    }
+
+
 def _shown(model: Model) -> JSON:
-    """OpenAI's model object, with what Copilot tells beyond it under names OpenAI does not use."""
+    """OpenAI's model object and Anthropic's at once, with what Copilot tells beyond them under names neither uses."""
     wire: Any = model.wire
     capabilities = wire.get("capabilities") or {}
+    limits = capabilities.get("limits")
+    limits = limits if isinstance(limits, dict) else {}
     return {
         "id": model.id,
         "object": "model",
         "created": _CREATED,
         "owned_by": model.vendor or "github-copilot",
-        "name": wire.get("name", model.id),
-        "type": model.kind,
+        "type": "model",
+        "display_name": wire.get("name") or model.id,
+        "created_at": _CREATED_AT,
+        "lifecycle": "active",
+        "max_input_tokens": limits.get("max_prompt_tokens"),
+        "max_tokens": limits.get("max_output_tokens"),
+        "name": wire.get("name") or model.id,
+        "kind": model.kind,
         "endpoints": [endpoint for endpoint in model.endpoints if not endpoint.startswith("ws:")],
-        "limits": capabilities.get("limits") or {},
+        "limits": limits,
         "supports": capabilities.get("supports") or {},
         "preview": bool(wire.get("preview", False)),
     }

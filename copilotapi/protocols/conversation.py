@@ -125,7 +125,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """More reasoning text, or (with an empty text) the opaque state that closes the reasoning."""
+    """More reasoning text, or (with an empty text) the opaque state. It closes the reasoning: more is another one."""
 
     text: str
     opaque: str | None = None

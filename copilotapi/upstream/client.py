@@ -36,6 +36,8 @@ _MAX_ANSWER_BYTES = 32 * 1024 * 1024
 # A list, not an answer that is being thought about; a request may be waiting for it.
 _CATALOGUE_CLOCKS = Clocks(connect_seconds=5, first_byte_seconds=10, idle_seconds=10, total_seconds=15)
 _RETRIED_STATUSES = (502, 503, 504)
+# What an editor's own client says it wants of each host (copilot-wire 4.2 and 9.1).
+_INTENTS: dict[Host, str] = {"api": "conversation-panel", "proxy": "copilot-ghost"}
 _RETRY_PAUSE_SECONDS = (0.25, 0.75)
 
 
@@ -194,7 +196,7 @@ class CopilotClient:
         request = requests.PreparedRequest()
         request.method = outgoing.method
         request.url = _base_url(copilot_token, outgoing.host) + outgoing.path
-        identified = self._identification.to_copilot(copilot_token.secret, outgoing.request_id)
+        identified = self._identification.to_copilot(copilot_token.secret, outgoing.request_id, _INTENTS[outgoing.host])
         request.headers = requests.structures.CaseInsensitiveDict({**identified, **outgoing.headers})
         request.body = outgoing.body
         yield from self._slot(hangup)

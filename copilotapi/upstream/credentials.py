@@ -157,9 +157,9 @@ class Credentials:
             return Refreshed("unchanged", self.current().generation, None, None)
         held = self._held
         latest = self._adopt_newer(held.generation if held else 0) or held
+        self._pause.check_operator(_OPERATOR_GAP_SECONDS)
         if latest is not None and self._age(latest) < _OPERATOR_GAP_SECONDS:
             return self._refreshed("unchanged", latest)
-        self._pause.check_operator(_OPERATOR_GAP_SECONDS)
         renewed = self._newer_than(latest.generation if latest else 0, despite_pause=True)
         return self._refreshed("refreshed", renewed)
 

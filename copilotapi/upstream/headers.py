@@ -27,7 +27,7 @@ class Identification:
             "Editor-Plugin-Version": self.editor_plugin_version,
         }
 
-    def to_copilot(self, bearer: str, request_id: str) -> dict[str, str]:
+    def to_copilot(self, bearer: str, request_id: str, intent: str = "conversation-panel") -> dict[str, str]:
         return {
             "Authorization": f"Bearer {bearer}",
             "Accept-Encoding": "identity",
@@ -36,6 +36,6 @@ class Identification:
             "Editor-Plugin-Version": self.editor_plugin_version,
             "Copilot-Integration-Id": self.integration_id,
             "X-GitHub-Api-Version": self.github_api_version,
-            "Openai-Intent": "conversation-panel",
+            "Openai-Intent": intent,
             "X-Request-Id": request_id,
         }

@@ -10,6 +10,10 @@ _WINDOW_SUFFIX = re.compile(r"\[\d+m\]$")
 # claude-3-5-sonnet and claude-sonnet-4-5: Anthropic writes versions with dashes, Copilot with dots (copilot-wire 4.4).
 _DASHED_VERSION = re.compile(r"(?<=-)(\d{1,2})-(\d{1,2})(?=-|$)")
 _CLAUDE_FAMILY = re.compile(r"(?:claude-)?(opus|sonnet|haiku)")
+_CLAUDE_VERSIONS = (
+    re.compile(r"claude-([a-z]+)-[0-9]{1,2}(?:[.-][0-9]{1,2})?"),
+    re.compile(r"claude-[0-9]{1,2}(?:[.-][0-9]{1,2})?-([a-z]+)"),
+)
 
 
 def resolve(name: str, aliases: Mapping[str, str], ids: Collection[str]) -> str | None:
@@ -19,7 +23,21 @@ def resolve(name: str, aliases: Mapping[str, str], ids: Collection[str]) -> str 
     for spelling in _spellings(name.lower()):
         if (model_id := by_lower.get(spelling)) is not None:
             return model_id
-    return _newest_of_family(_undated(name.lower()), ids)
+    family = _CLAUDE_FAMILY.fullmatch(_undated(name.lower()))
+    return _newest_of_family(family[1], ids) if family else None
+
+
+def stand_in(name: str, aliases: Mapping[str, str], ids: Collection[str]) -> str | None:
+    """The newest of the family, for a version of Claude that is not among `ids`. None when it is, and for other names.
+
+    Claude Code asks for versions of its own time, newer than Copilot's list or already gone from it.
+    """
+    name = follow(name, aliases)
+    if not name.isascii() or resolve(name, {}, ids) is not None:
+        return None
+    versions = (pattern.fullmatch(_undated(name.lower())) for pattern in _CLAUDE_VERSIONS)
+    family = next((version[1] for version in versions if version), None)
+    return _newest_of_family(family, ids) if family else None
 
 
 def follow(name: str, aliases: Mapping[str, str]) -> str:
@@ -58,12 +76,9 @@ def _undated(name: str) -> str:
     return _DATE_SUFFIX.sub("", _plain(name))
 
 
-def _newest_of_family(name: str, ids: Collection[str]) -> str | None:
-    """`opus`, `sonnet`, `haiku`: the highest plain version the account has."""
-    family = _CLAUDE_FAMILY.fullmatch(name)
-    if family is None:
-        return None
-    of_family = re.compile(rf"claude-{family[1]}-(\d{{1,3}})(?:\.(\d{{1,3}}))?")
+def _newest_of_family(family: str, ids: Collection[str]) -> str | None:
+    """The highest plain version the account has."""
+    of_family = re.compile(rf"claude-{family}-(\d{{1,3}})(?:\.(\d{{1,3}}))?")
     versions = ((of_family.fullmatch(model_id), model_id) for model_id in ids)
     found = [(int(match[1]), int(match[2] or 0), model_id) for match, model_id in versions if match]
     return max(found)[2] if found else None

@@ -11,7 +11,7 @@ import orjson
 
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.store import Store
-from copilotapi.upstream.model_names import follow, near_matches, resolve
+from copilotapi.upstream.model_names import follow, near_matches, resolve, stand_in
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +84,26 @@ class Catalogue:
         return self._models
 
     def find(self, name: str) -> Model | None:
-        """The model a caller means by `name`. 404 naming near matches; None while there is no catalogue to know by."""
+        """The model a caller means by `name`, or its stand-in; None while there is no catalogue to know by.
+
+        ApiError 404 naming near matches.
+        """
         models = self.models()
         if not models:
             return None
-        model_id = resolve(name, self._aliases, models)
+        usable = _usable(models)
+        model_id = resolve(name, self._aliases, usable) or resolve(name, self._aliases, models)
+        model_id = model_id or stand_in(name, self._aliases, usable)
         if model_id is None:
             raise unknown_model(name, models)
         return models[model_id]
+
+    def replaced(self, name: str) -> str | None:
+        """What `name` stands for when `find` answers it with a stand-in; None when the account has that very model."""
+        models = self.models()
+        if resolve(name, self._aliases, models) is not None:
+            return None
+        return follow(name, self._aliases) if stand_in(name, self._aliases, _usable(models)) else None
 
     def completion_engine(self, named: str | None) -> str | None:
         """The engine for inline completions: the one named, else the account's first; None when it has none.
@@ -194,6 +206,14 @@ def merged(listed: list[dict[str, Any]]) -> dict[str, Model]:
         if isinstance(wire, dict) and isinstance(wire.get("id"), str) and wire["id"]:
             by_id[wire["id"]] = {**wire, **by_id.get(wire["id"], {})}
     return {model_id: _model(wire) for model_id, wire in by_id.items()}
+
+
+def _usable(models: Mapping[str, Model]) -> list[str]:
+    """Those whose terms need no acceptance any more (copilot-wire 4.6): only they are chosen without being named."""
+    policies = ((model_id, model.wire.get("policy")) for model_id, model in models.items())
+    return [
+        model_id for model_id, policy in policies if not isinstance(policy, dict) or policy.get("state") == "enabled"
+    ]
 
 
 def unknown_model(name: str, ids: Mapping[str, Model]) -> ApiError:

@@ -222,10 +222,10 @@ def test_a_field_of_the_wrong_kind_is_named(client: FlaskClient, field: str, val
         ({"messages": [{"role": "user", "content": [{"text": "hi"}]}]}, "messages.0.content.0"),
         ({"messages": [{"role": "user", "content": [{"type": 1}]}]}, "messages.0.content.0"),
         ({"messages": [*MESSAGES, {"role": "assistant", "tool_calls": {}}]}, "messages.1.tool_calls"),
-        ({"messages": [*MESSAGES, {"role": "assistant", "tool_calls": ["x"]}]}, "messages.1.tool_calls"),
+        ({"messages": [*MESSAGES, {"role": "assistant", "tool_calls": ["x"]}]}, "messages.1.tool_calls.0"),
         ({"tools": ["x"]}, "tools.0"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"function": "f"}]}, "tools.1"),
-        ({"tools": [{"function": None}]}, "tools.0"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"function": "f"}]}, "tools.1.function"),
+        ({"tools": [{"function": None}]}, "tools.0.function"),
         ({"stop": ["a", 1]}, "stop"),
     ],
 )

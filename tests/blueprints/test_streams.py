@@ -34,3 +34,13 @@ def test_streams_over_the_limit_are_refused_at_once_and_admitted_when_one_has_go
         statuses = [gateway.chat("Hello", stream=True).status for _ in range(20)]
         assert statuses[-1] == 200
         assert "copilotapi_open_streams 0.0" in gateway.request("GET", "/metrics").body.decode()
+
+
+def test_a_field_of_any_name_is_told_as_lost_without_breaking_the_head(simulator: Simulator) -> None:
+    body = {"x\r\nEvil: 1": 1, "☃": 2, "y" * 5000: 3, "seed": 4}
+    with GatewayProcess(simulator.url) as gateway:
+        for stream in (False, True):
+            reply = gateway.chat("Hello", model="gpt-5.1-codex", stream=stream, **body)
+            assert reply.status == 200
+            assert "Evil" not in reply.headers
+            assert reply.headers["X-CopilotAPI-Warnings"].startswith("dropped:")

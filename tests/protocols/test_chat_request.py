@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from copilotapi.errors import ApiError
-from copilotapi.protocols.chat.request import Traits, check_request, decode_request, for_upstream, remedy, traits
+from copilotapi.protocols.chat.check import check_request
+from copilotapi.protocols.chat.request import Traits, decode_request, for_upstream, remedy, traits
 from copilotapi.protocols.conversation import Conversation, Image, Message, Text, Tool, ToolResult, ToolUse
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
@@ -32,7 +33,30 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "get_time", "ar
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, {}]}]}, "messages.0.content.1"),
         ({"messages": [{"role": "user", "content": [{"type": None}]}]}, "messages.0.content.0"),
         ({"messages": [{"role": "assistant", "tool_calls": {}}]}, "messages.0.tool_calls"),
-        ({"messages": [{"role": "assistant", "tool_calls": ["x"]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content"),
+        ({"messages": [{"role": "system", "content": None}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": 5}]}]}, "messages.0.content.0.text"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
+            "messages.0.content.0.image_url",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 5}}]}]},
+            "messages.0.content.0.image_url.url",
+        ),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.tool_call_id"),
+        ({"messages": [{"role": "assistant", "tool_calls": ["x"]}]}, "messages.0.tool_calls.0"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages.0.tool_calls.0.id"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "c"}]}]}, "messages.0.tool_calls.0.function"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "function": {}}]}]},
+            "messages.0.tool_calls.0.function.name",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}]}]},
+            "messages.0.tool_calls.0.function.arguments",
+        ),
         ({"model": 4}, "model"),
         ({"model": ""}, "model"),
         ({"model": "  "}, "model"),
@@ -52,7 +76,19 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "get_time", "ar
         ({"stream_options": []}, "stream_options"),
         ({"tools": {}}, "tools"),
         ({"tools": ["x"]}, "tools.0"),
-        ({"tools": [{"type": "function", "function": "x"}]}, "tools.0"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"tools": [{"type": "function", "function": "x"}]}, "tools.0.function"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools.0.function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}, "tools.0.function.parameters"),
+        ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
+        ({"tool_choice": 5}, "tool_choice"),
+        ({"seed": "x"}, "seed"),
+        ({"user": 5}, "user"),
+        ({"response_format": "json"}, "response_format"),
+        ({"logit_bias": []}, "logit_bias"),
+        ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
+        ({"metadata": 5}, "metadata"),
+        ({"reasoning_effort": 5}, "reasoning_effort"),
         ({"stop": 7}, "stop"),
         ({"stop": {}}, "stop"),
     ],
@@ -228,7 +264,6 @@ def test_odd_parts_are_decoded_without_failing() -> None:
         "tool_choice": {"type": "allowed_tools"},
         "stop": [],
     }
-    check_request(body)
     conversation = decode_request(body)
     assert [len(message.parts) for message in conversation.messages] == [3, 3, 1]
     assert conversation.stop == ()

@@ -19,10 +19,27 @@ GHOST = (
 )
 
 
-def relay(stream: bytes) -> bytes:
+def relay(stream: bytes, wants_usage: bool = False) -> bytes:
     tally = completions.new_tally(answer_id="cmpl-1", model="engine", created=5)
-    pieces = completions.repair_stream([stream], tally, choice_count=2, wants_usage=False, estimate=lambda: Usage(0, 0))
+    pieces = completions.repair_stream(
+        [stream], tally, choice_count=2, wants_usage=wants_usage, estimate=lambda: Usage(3, 4, estimated=True)
+    )
     return b"".join(piece for piece in pieces if piece)
+
+
+def test_usage_is_told_once_at_the_end_to_a_caller_who_wants_it() -> None:
+    def told(stream: bytes, wants_usage: bool) -> list[dict[str, Any]]:
+        lines = relay(stream, wants_usage).split(b"\n\n")
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+        assert all(not chunk["choices"] for chunk in chunks if "usage" in chunk)
+        return [chunk["usage"] for chunk in chunks if "usage" in chunk]
+
+    theirs = GHOST.replace(
+        b"data: [DONE]", b'data: {"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":2}}\n\ndata: [DONE]'
+    )
+    assert told(GHOST, False) == told(theirs, False) == []
+    assert [(usage["prompt_tokens"], usage.get("estimated")) for usage in told(GHOST, True)] == [(3, True)]
+    assert [(usage["prompt_tokens"], usage.get("estimated")) for usage in told(theirs, True)] == [(8, None)]
 
 
 def test_what_copilot_leaves_out_is_put_in() -> None:
@@ -87,6 +104,12 @@ def test_its_deltas_say_the_same() -> None:
         ({"prompt": "x", "stream": "yes"}, "stream"),
         ({"prompt": "x", "temperature": "hot"}, "temperature"),
         ({"prompt": "x", "extra": []}, "extra"),
+        ({"prompt": "x", "extra": {"language": 5}}, "extra.language"),
+        ({"prompt": "x", "extra": {"next_indent": "4"}}, "extra.next_indent"),
+        ({"prompt": "x", "extra": {"trim_by_indentation": 1}}, "extra.trim_by_indentation"),
+        ({"prompt": "x", "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"prompt": "x", "n": 129}, "n"),
+        ({"prompt": ["x"] * 65, "n": 2}, "prompt"),
         ({"prompt": "x", "best_of": 2}, "best_of"),
         ({"prompt": "x", "echo": True}, "echo"),
         ({"prompt": "x", "model": 3}, "model"),

@@ -68,8 +68,14 @@ def test_fields_that_copilot_refuses_are_left_out_and_named() -> None:
 
 def test_fields_of_tools_that_copilot_refuses_are_left_out_and_named_once() -> None:
     tool = {"name": "f", "input_schema": {}}
-    tools = [{**tool, "eager_input_streaming": True}, {**tool, "eager_input_streaming": True, "defer_loading": True}]
-    assert sent(tools=tools) == ({"tools": [tool, tool]}, ("tools.eager_input_streaming", "tools.defer_loading"))
+    tools = [{**tool, "eager_input_streaming": True}, {**tool, "eager_input_streaming": False}]
+    assert sent(tools=tools) == ({"tools": [tool, tool]}, ("tools.eager_input_streaming",))
+
+
+def test_fields_of_messages_that_copilot_refuses_are_left_out_and_named() -> None:
+    said = {"role": "user", "content": "x"}
+    body, dropped = for_upstream(asked(messages=[{**said, "output_config": {"effort": "low"}}]), SONNET, {})
+    assert (body["messages"], dropped) == ([said], ("messages.output_config",))
 
 
 def test_an_output_format_moves_to_its_new_place() -> None:

@@ -24,6 +24,12 @@ PIXEL = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "get_time", "input": {"zone": "UTC"}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "noon"}
 TEXT = {"type": "text", "text": "x"}
+# What Claude Code 2.1 adds to the results of tools.
+LOADED = {"type": "text", "text": "Tool loaded."}
+REMINDER = {
+    "type": "text",
+    "text": "<system-reminder>\n<total_tokens>9 tokens left</total_tokens>\n</system-reminder>\n",
+}
 
 
 def asked(**fields: Any) -> dict[str, Any]:
@@ -157,6 +163,10 @@ def test_tokens_are_counted_without_a_limit() -> None:
         ([*HELLO, {"role": "assistant", "content": [CALL]}, {"role": "user", "content": [RESULT]}], "agent"),
         ([{"role": "user", "content": [RESULT, RESULT]}], "agent"),
         ([{"role": "user", "content": [RESULT, TEXT]}], "user"),
+        ([{"role": "user", "content": [RESULT, LOADED, REMINDER]}], "agent"),
+        ([{"role": "user", "content": [RESULT, REMINDER, TEXT]}], "user"),
+        ([{"role": "user", "content": [RESULT, {**TEXT, "text": f"{REMINDER['text']} x {REMINDER['text']}"}]}], "user"),
+        ([{"role": "user", "content": [REMINDER]}], "user"),
         ([{"role": "user", "content": [RESULT]}, *HELLO], "user"),
         ([{"role": "user", "content": [RESULT]}, {"role": "system", "content": "x"}], "agent"),
         ([{"role": "user", "content": []}], "user"),
@@ -269,7 +279,7 @@ def test_texts_of_documents_and_addresses_of_images_are_read() -> None:
         (said({"type": "document", "source": {"type": "base64", "data": "AAAA"}}), "messages.0.content.0"),
         (said(TEXT, {"type": "image", "source": {"type": "file"}}), "messages.0.content.1"),
         (said({"type": "container_upload"}), "messages.0.content.0"),
-        (said({**RESULT, "content": [{"type": "tool_reference"}]}), "messages.0.content.0.content.0"),
+        (said({**RESULT, "content": [{"type": "container_upload"}]}), "messages.0.content.0.content.0"),
     ],
 )
 def test_what_no_other_protocol_can_say_and_shapes_the_answer_is_refused(fields: dict[str, Any], param: str) -> None:

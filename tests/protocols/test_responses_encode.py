@@ -53,6 +53,7 @@ ANSWERS: dict[str, list[Delta]] = {
     "text": [TextDelta("Hé"), TextDelta("llo"), Finished("stop", USAGE)],
     "text without usage": [TextDelta("x"), Finished("stop")],
     "text cut short": [TextDelta("x"), Finished("length", USAGE)],
+    "reasoning cut short": [ReasoningDelta("hm"), Finished("length", USAGE)],
     "text filtered": [TextDelta("x"), Finished("content_filter", USAGE)],
     "reasoning, text and parallel calls": [
         ReasoningDelta("Let me "),
@@ -164,6 +165,30 @@ def test_the_events_of_a_message_are_those_that_are_documented() -> None:
     assert told[8]["item"] == told[9]["response"]["output"][0]
     assert told[8]["item"]["content"] == [part]
     assert {event.get("item_id", told[2]["item"]["id"]) for event in told} == {told[2]["item"]["id"]}
+
+
+def test_the_events_of_reasoning_and_a_call_are_those_that_are_documented() -> None:
+    told = events(encoded(STARTED, *ANSWERS["reasoning, text and parallel calls"]))
+    kinds = [event["type"].removeprefix("response.") for event in told]
+    assert kinds[2:9] == [
+        "output_item.added",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+    ]
+    assert told[8]["item"]["encrypted_content"] == "opaque="
+    call = kinds.index("function_call_arguments.delta") - 1
+    assert kinds[call : call + 5] == [
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+    ]
+    assert (told[call]["item"]["arguments"], told[call + 3]["arguments"]) == ("", '{"q":1}')
 
 
 def test_a_tool_of_a_namespace_is_called_by_the_name_the_caller_gave() -> None:

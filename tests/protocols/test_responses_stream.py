@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ from copilotapi.protocols.conversation import (
     ToolUseStarted,
     Usage,
 )
-from copilotapi.protocols.responses import decode_stream, fold, new_tally, repair_stream, written_text
+from copilotapi.protocols.responses import (
+    answer_text,
+    decode_stream,
+    fold,
+    new_tally,
+    repair_answer,
+    repair_stream,
+    written_text,
+)
 from copilotapi.protocols.responses.stream import Tally
 from copilotapi.sse import dump, load
 
@@ -68,9 +77,9 @@ def test_a_stream_without_a_defect_goes_through_byte_for_byte(name: str) -> None
 
 
 def test_deltas_without_a_defect_are_not_even_parsed() -> None:
-    begun = stream(created(), text_delta(1))
-    oddly_spaced = b'event: response.output_text.delta\ndata: {"sequence_number": 2,  "item_id": "msg_1", "oops"}\n\n'
-    assert relay(begun, oddly_spaced, stream(completed()))[0] == begun + oddly_spaced + stream(completed())
+    begun = stream(created(), text_delta(11))
+    oddly_spaced = b'event: response.output_text.delta\ndata: {"sequence_number": 12,  "item_id": "msg_1", "oops"}\n\n'
+    assert relay(begun, oddly_spaced, stream(completed(13)))[0] == begun + oddly_spaced + stream(completed(13))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,6 +88,7 @@ def test_it_does_not_matter_where_the_network_cuts_the_stream(name: str) -> None
     expected, _ = relay(whole)
     for at in range(1, len(whole)):
         assert relay(whole[:at], whole[at:])[0] == expected
+    assert relay(*(frame.raw for frame in load(whole)))[0] == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,6 +151,12 @@ def test_billing_is_taken_out_and_done_is_dropped() -> None:
     assert b"data: [DONE]" not in relayed
 
 
+def test_done_alone_is_not_an_end() -> None:
+    with pytest.raises(UpstreamFailed) as caught:
+        relay(stream(created()) + b"data: [DONE]\n\n")
+    assert caught.value.code == "upstream_disconnected"
+
+
 def test_what_follows_the_last_event_is_not_read() -> None:
     assert relay(stored("clean") + b"data: {broken\n\n")[0] == stored("clean")
 
@@ -156,6 +172,25 @@ def test_an_output_that_leaves_an_item_out_still_has_the_ids_that_were_streamed(
         completed(3, output=[item("message", "z")]),
     ]
     assert events(relay(stream(*told))[0])[-1]["response"]["output"][0]["id"] == "b"
+
+
+def test_items_of_one_kind_keep_their_own_ids() -> None:
+    def message(identity: str) -> dict[str, Any]:
+        return {"type": "message", "id": identity, "content": []}
+
+    added = [
+        {"type": "response.output_item.added", "output_index": index, "item": message(f"msg_{index}")}
+        for index in range(2)
+    ]
+    told = events(relay(stream(created(), *added, completed(output=[message("y"), message("z")])))[0])
+    assert [item["id"] for item in told[-1]["response"]["output"]] == ["msg_0", "msg_1"]
+
+
+def test_an_item_that_is_announced_late_keeps_the_id_of_its_first_delta() -> None:
+    item = {"type": "message", "id": "z", "content": []}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": dict(item)}
+    told = events(relay(stream(created(), text_delta(1), done, completed(output=[item])))[0])
+    assert told[2]["item"]["id"] == told[3]["response"]["output"][0]["id"] == "msg_1"
 
 
 @pytest.mark.parametrize("summary", [{}, {"summary": None}])
@@ -235,6 +270,7 @@ def test_usage_that_never_came_is_estimated_and_says_so() -> None:
     usage = events(relayed)[-1]["response"]["usage"]
     assert (usage["input_tokens"], usage["output_tokens"], usage["estimated"]) == (7, 8, True)
     assert tally.usage == ESTIMATE
+    assert events(relayed)[-1]["response"]["status"] == "completed"
 
 
 def test_an_incomplete_answer_is_an_end() -> None:
@@ -472,6 +508,23 @@ def test_why_an_answer_is_incomplete(reason: str | None, expected: str) -> None:
     end["type"] = "response.incomplete"
     end["response"]["status"] = "incomplete"
     assert list(decode_stream([relay(stream(created(), end))[0]]))[-1] == Finished(expected, Usage(1, 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("junk", [None, 7, "x", [], {}, [7]], ids=repr)
+def test_no_value_of_another_kind_does_worse_than_an_error(junk: Any) -> None:
+    told = events(stored("clean"))
+    for place, event in enumerate(told):
+        for name in [*event, *(("item", inner) for inner in event.get("item", ()))]:
+            odd = (
+                {**event, "item": {**event["item"], name[1]: junk}}
+                if isinstance(name, tuple)
+                else {**event, name: junk}
+            )
+            frames = b"".join(dump(json.dumps(each).encode()) for each in (*told[:place], odd, *told[place + 1 :]))
+            with suppress(ApiError):
+                relayed, _ = relay(frames)
+                assert isinstance(list(decode_stream([relayed]))[-1], Finished)
+                answer_text(repair_answer(fold(relayed), choice_count=1, answer_id="a", created=1)[0])
 
 
 def test_silence_passes_the_decoder() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from copilotapi.upstream.model_names import follow, near_matches, resolve
+from copilotapi.upstream.model_names import follow, near_matches, resolve, stand_in
 
 # From copilot-wire 4.5, with an old name in the older fashion and a two-digit version.
 IDS = [
@@ -60,6 +60,57 @@ def test_a_name_means_the_model_that_is_written_another_way(name: str, model_id:
 )
 def test_another_model_is_never_taken_instead(name: str) -> None:
     assert resolve(name, {}, IDS) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "model_id"),
+    [
+        ("claude-opus-9-1", "claude-opus-4.10"),
+        ("claude-opus-9.1", "claude-opus-4.10"),
+        ("claude-opus-5", "claude-opus-4.10"),
+        ("claude-opus-4-1-20250805", "claude-opus-4.10"),
+        ("claude-sonnet-4-6[1m]", "claude-sonnet-4.5"),
+        ("anthropic/claude-sonnet-5-20260801", "claude-sonnet-4.5"),
+        ("claude-3-5-haiku-20241022", "claude-haiku-4.5"),
+        ("claude-3-opus-latest", "claude-opus-4.10"),
+        ("Claude-Haiku-5", "claude-haiku-4.5"),
+    ],
+)
+def test_a_version_of_claude_that_is_not_there_is_stood_in_for_by_the_newest(name: str, model_id: str) -> None:
+    assert stand_in(name, {}, IDS) == model_id
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claude-opus-4-6",
+        "claude-sonnet-4-5-20250929",
+        "opus",
+        "claude-fable-5",
+        "claude-2.1",
+        "claude-instant-1-2",
+        "claude-opus-9-fast",
+        "claude-opus-4-7-1m",
+        "claude-opus-123",
+        "claude-opus-9\n",
+        "claude-opus-9\n[1m]",
+        "claude-opus-9-٢٠٢٥٠١٠١",
+        "claude-hai\u212au-9",
+        "gpt-9",
+        "gemini-9-pro",
+        "",
+    ],
+)
+def test_nothing_stands_in_for_a_model_that_is_there_or_of_another_kind(name: str) -> None:
+    assert stand_in(name, {}, IDS) is None
+
+
+def test_a_variant_is_no_stand_in() -> None:
+    assert stand_in("claude-opus-9", {}, ["claude-opus-4.6-1m", "claude-sonnet-4.5"]) is None
+
+
+def test_an_alias_of_a_version_that_is_not_there_has_a_stand_in() -> None:
+    assert stand_in("best", {"best": "claude-opus-9"}, IDS) == "claude-opus-4.10"
 
 
 def test_a_family_without_a_member_means_nothing() -> None:

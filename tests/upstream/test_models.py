@@ -252,6 +252,27 @@ def test_a_model_is_found_by_alias_and_by_another_spelling(world: World) -> None
         assert found.id == "claude-sonnet-4.5"
 
 
+def test_a_version_of_claude_that_is_not_there_is_answered_by_the_newest_and_told(world: World) -> None:
+    world.listed = [GPT, CLAUDE, {**CLAUDE, "id": "claude-sonnet-4"}]
+    worker = world.worker(work="claude-sonnet-9")
+    for name in ("claude-sonnet-9", "work"):
+        found = worker.find(name)
+        assert found is not None
+        assert found.id == "claude-sonnet-4.5"
+        assert worker.replaced(name) == "claude-sonnet-9"
+    for name in ("claude-sonnet-4-5", "sonnet", "gpt-4.1", "nobody"):
+        assert worker.replaced(name) is None
+
+
+@pytest.mark.parametrize("state", ["unconfigured", "disabled"])
+def test_a_model_whose_terms_are_not_accepted_is_found_only_by_its_name(world: World, state: str) -> None:
+    world.listed = [GPT, CLAUDE, {**CLAUDE, "id": "claude-sonnet-5", "policy": {"state": state, "terms": "…"}}]
+    worker = world.worker()
+    names = ("sonnet", "claude-sonnet-9", "claude-sonnet-5-20260801")
+    found = [model.id for name in names if (model := worker.find(name)) is not None]
+    assert found == ["claude-sonnet-4.5", "claude-sonnet-4.5", "claude-sonnet-5"]
+
+
 def test_an_unknown_model_is_a_404_that_names_near_ones(world: World) -> None:
     with pytest.raises(ApiError, match=r"Did you mean gpt-4\.1\?") as caught:
         world.worker().find("gpt-4.1x")

@@ -1,16 +1,17 @@
 """OpenAI Chat Completions: what a request asks, and the repair of Copilot's defects on the way back."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from copilotapi.protocols.chat.answer import answer_text, fold, repair_answer
+from copilotapi.protocols.chat.ask import encode_request
+from copilotapi.protocols.chat.check import check_request
 from copilotapi.protocols.chat.crossing import losses
 from copilotapi.protocols.chat.decode import decode_stream
 from copilotapi.protocols.chat.encode import encode_response, encode_stream
 from copilotapi.protocols.chat.request import (
-    check_request,
     decode_request,
     decode_requests,
-    encode_request,
     for_upstream,
     remedy,
     traits,
@@ -23,10 +24,12 @@ ENDPOINT = "/chat/completions"
 HOST: Literal["api", "proxy"] = "api"
 ID_PREFIX = "chatcmpl-"
 ALWAYS_STREAMS = False
+FIELD_NAMES: Mapping[str, str] = {}
 
 __all__ = [
     "ALWAYS_STREAMS",
     "ENDPOINT",
+    "FIELD_NAMES",
     "HOST",
     "ID_PREFIX",
     "answer_text",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import orjson
 
+from copilotapi.protocols.chat.reasoning import encode_reasoning, extend, packed
 from copilotapi.protocols.chat.usage import encode_usage
 from copilotapi.protocols.conversation import (
     JSON,
@@ -29,9 +30,13 @@ _DONE = b"data: [DONE]\n\n"
 def encode_stream(
     deltas: Iterable[Indexed], *, answer_id: str, model: str, created: int, usage: Callable[[], Usage] | None
 ) -> Iterator[bytes | None]:
-    """`usage` is there where the caller asked for it; it is asked last, and goes out last."""
+    """`usage` is there where the caller asked for it; it is asked last, and goes out last.
+
+    Opaque states of reasoning go out once, before the finish: clients join the strings of a field.
+    """
     envelope = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": model}
     calls: dict[int, int] = {}
+    thoughts: dict[int, list[Reasoning]] = {}
     for indexed in deltas:
         if indexed is None:
             yield None
@@ -39,9 +44,15 @@ def encode_stream(
         index, delta = indexed
         if isinstance(delta, ToolUseStarted):
             calls[index] = calls.get(index, -1) + 1
+        elif isinstance(delta, ReasoningDelta):
+            extend(thoughts.setdefault(index, []), delta)
+            if not delta.text:
+                yield None
+                continue
+        elif isinstance(delta, Finished) and (opaque := packed(thoughts.get(index, []))):
+            yield _chunk(envelope, index, {"reasoning_opaque": opaque}, None)
         encoded, reason = _delta(delta, calls.get(index, 0))
-        choice = {"index": index, "delta": encoded, "finish_reason": reason, "logprobs": None}
-        yield dump(orjson.dumps({**envelope, "choices": [choice]}))
+        yield _chunk(envelope, index, encoded, reason)
     if usage is not None:
         yield dump(orjson.dumps({**envelope, "choices": [], "usage": encode_usage(usage())}))
     yield _DONE
@@ -58,14 +69,19 @@ def encode_response(completions: Mapping[int, Completion], *, answer_id: str, mo
     }
 
 
+def _chunk(envelope: JSON, index: int, delta: JSON, reason: str | None) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
+    return dump(orjson.dumps({**envelope, "choices": [choice]}))
+
+
 def _delta(delta: Delta, call_index: int) -> tuple[JSON, str | None]:
     match delta:
         case Started():
             return {"role": "assistant", "content": ""}, None
         case TextDelta(text):
             return {"content": text}, None
-        case ReasoningDelta(text, opaque):
-            return {"reasoning_text": text, **({"reasoning_opaque": opaque} if opaque else {})}, None
+        case ReasoningDelta(text, _):
+            return {"reasoning_text": text}, None
         case ToolUseStarted(call_id, name):
             function = {"name": name, "arguments": ""}
             return {
@@ -80,8 +96,7 @@ def _delta(delta: Delta, call_index: int) -> tuple[JSON, str | None]:
 def _choice(index: int, completion: Completion) -> JSON:
     text = "".join(part.text for part in completion.parts if isinstance(part, Text))
     message: JSON = {"role": "assistant", "content": text or None}
-    if reasoning := "".join(part.text for part in completion.parts if isinstance(part, Reasoning)):
-        message["reasoning_text"] = reasoning
+    message |= encode_reasoning(part for part in completion.parts if isinstance(part, Reasoning))
     calls = [part for part in completion.parts if isinstance(part, ToolUse)]
     if calls:
         message["tool_calls"] = [

@@ -141,7 +141,7 @@ class _Repair:
             return
         chunk = _parsed(frame.data)
         if not chunk.get("choices"):
-            yield from self._without_choices(chunk)
+            yield from self._without_choices(frame.raw, chunk)
             return
         before = orjson.dumps(chunk)
         self._repair(chunk)
@@ -149,7 +149,7 @@ class _Repair:
         raw = frame.raw if before == after else dump(after)
         yield from self._hold_finish(raw, chunk) if self._single else (raw,)
 
-    def _without_choices(self, chunk: JSON) -> Iterator[bytes]:
+    def _without_choices(self, raw: bytes, chunk: JSON) -> Iterator[bytes]:
         """Filter verdicts, references and the like go no further; usage does if the caller asked for it."""
         usage = decode_usage(chunk.get("usage"))
         if usage is None:
@@ -157,7 +157,9 @@ class _Repair:
         self._tally.usage = usage
         yield from self._release_finish()
         if self._wants_usage:
-            yield self._usage_frame(chunk["usage"])
+            told = self._usage_chunk(chunk["usage"])
+            is_clean = told == {name: value for name, value in chunk.items() if name != "system_fingerprint"}
+            yield raw if is_clean else dump(orjson.dumps(told))
 
     def _repair(self, chunk: JSON) -> None:
         tally = self._tally
@@ -211,11 +213,11 @@ class _Repair:
     def _missing_usage(self) -> Iterator[bytes]:
         if self._wants_usage and not self._usage_sent:
             self._tally.usage = self._tally.usage or self._estimate()
-            yield self._usage_frame(encode_usage(self._tally.usage))
+            yield dump(orjson.dumps(self._usage_chunk(encode_usage(self._tally.usage))))
 
-    def _usage_frame(self, usage: JSON) -> bytes:
+    def _usage_chunk(self, usage: JSON) -> JSON:
         self._usage_sent = True
-        chunk = {
+        return {
             "id": self._tally.answer_id,
             "object": "chat.completion.chunk",
             "created": self._created,
@@ -223,7 +225,6 @@ class _Repair:
             "choices": [],
             "usage": {name: value for name, value in usage.items() if name != "copilot_usage"},
         }
-        return dump(orjson.dumps(chunk))
 
 
 class _ToolCalls:

@@ -12,18 +12,20 @@ def decode_usage(usage: object) -> Usage | None:
         output_tokens=_count(usage, "completion_tokens"),
         cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
         reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        estimated=usage.get("estimated") is True,
     )
 
 
 def encode_usage(usage: Usage) -> JSON:
-    encoded: JSON = {
+    counts: JSON = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
     if usage.estimated:
-        encoded["estimated"] = True
-    return encoded
+        return {**counts, "estimated": True}
+    cached, reasoning = {"cached_tokens": usage.cached_tokens}, {"reasoning_tokens": usage.reasoning_tokens}
+    return {**counts, "prompt_tokens_details": cached, "completion_tokens_details": reasoning}
 
 
 def _count(counts: object, name: str) -> int:

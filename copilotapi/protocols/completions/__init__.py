@@ -1,5 +1,6 @@
 """Text completions: OpenAI's legacy protocol and Copilot's inline one, which is the same with a suffix."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from copilotapi.protocols.completions.encode import encode_response, encode_stream, encode_usage
@@ -31,10 +32,12 @@ ENDPOINT = "/v1/engines/{model}/completions"
 HOST: Literal["api", "proxy"] = "proxy"
 ID_PREFIX = "cmpl-"
 ALWAYS_STREAMS = True
+FIELD_NAMES: Mapping[str, str] = {"messages": "prompt"}
 
 __all__ = [
     "ALWAYS_STREAMS",
     "ENDPOINT",
+    "FIELD_NAMES",
     "HOST",
     "ID_PREFIX",
     "TokenLimits",

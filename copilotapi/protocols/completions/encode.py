@@ -50,12 +50,15 @@ def encode_response(completions: Mapping[int, Completion], *, answer_id: str, mo
 
 
 def encode_usage(usage: Usage) -> JSON:
-    return {
+    counts: JSON = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
-        **({"estimated": True} if usage.estimated else {}),
     }
+    if usage.estimated:
+        return {**counts, "estimated": True}
+    cached, reasoning = {"cached_tokens": usage.cached_tokens}, {"reasoning_tokens": usage.reasoning_tokens}
+    return {**counts, "prompt_tokens_details": cached, "completion_tokens_details": reasoning}
 
 
 def _chunk(envelope: JSON, index: int, text: str, reason: str | None) -> bytes:

@@ -8,6 +8,29 @@ from copilotapi.errors import ApiError, bad_request
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Conversation, Message, Text
 
 _DROPPED_FIELDS = ("echo", "best_of", "user", "file_path", "language")
+_SHAPING = ("presence_penalty", "frequency_penalty", "logit_bias")
+_CARRIED = frozenset(
+    {
+        "model",
+        "prompt",
+        "suffix",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "stop",
+        "n",
+        "stream",
+        "stream_options",
+        "language",
+        "file_path",
+        "extra",
+        # Checked to be what everyone is given.
+        "echo",
+        "best_of",
+    }
+)
+# As for chats; OpenAI's own page of the legacy protocol names the same limit for `n`.
+_MAX_CHOICES = 128
 _NUMBERS = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
@@ -32,7 +55,9 @@ def check_request(body: JSON) -> None:
     _check(body, "model", str, "the name of a model")
     _check(body, "stream", bool, "true or false")
     _check(body, "stream_options", dict, "an object")
+    _check(body.get("stream_options") or {}, "include_usage", bool, "true or false", "stream_options.")
     _check(body, "extra", dict, "an object")
+    _check_extra(body.get("extra") or {})
     _check(body, "language", str, "a string")
     _check(body, "file_path", str, "a string")
     _check(body, "nwo", str, "a string")
@@ -41,6 +66,9 @@ def check_request(body: JSON) -> None:
         _check(body, name, int | float, "a number")
     for name in ("max_tokens", "n", "best_of"):
         _check_count(body, name)
+    if len(prompts(body)) * (body.get("n") or 1) > _MAX_CHOICES:
+        param = "n" if isinstance(body["prompt"], str) else "prompt"
+        raise bad_request(f"At most {_MAX_CHOICES} completions can be asked for at once.", param=param)
     if (body.get("best_of") or 1) > 1:
         raise bad_request("'best_of' is not supported: nobody here ranks completions. Use 'n'.", param="best_of")
     if body.get("echo"):
@@ -48,6 +76,12 @@ def check_request(body: JSON) -> None:
     stop = body.get("stop")
     if stop is not None and not _are_strings([stop] if isinstance(stop, str) else stop):
         raise bad_request("'stop' must be a string or a list of strings.", param="stop")
+
+
+def _check_extra(extra: JSON) -> None:
+    _check(extra, "language", str, "a string", "extra.")
+    _check(extra, "next_indent", int, "a whole number", "extra.")
+    _check(extra, "trim_by_indentation", bool, "true or false", "extra.")
 
 
 def prompts(body: JSON) -> list[str]:
@@ -127,18 +161,24 @@ def encode_request(conversation: Conversation) -> JSON:
 
 
 def losses(body: JSON) -> tuple[str, ...]:
-    """What a chat model is not told of a completion request."""
-    return tuple(name for name in ("logprobs", "nwo") if body.get(name) is not None)
+    """The names of what a chat model is not told of a completion request. ApiError 400 for what shapes the text.
+
+    Log probabilities are no more than a hint here: editors ask for them and read an answer without.
+    """
+    for name in _SHAPING:
+        if body.get(name):
+            raise bad_request(f"'{name}': this model cannot be given it.", param=name)
+    return tuple(name for name in body if name not in (*_CARRIED, *_SHAPING) and body[name] is not None)
 
 
 def remedy(code: str, message: str) -> Mapping[str, str]:
     return {}
 
 
-def _check(body: JSON, name: str, expected: Any, description: str) -> None:
-    value = body.get(name)
+def _check(fields: JSON, name: str, expected: Any, description: str, place: str = "") -> None:
+    value = fields.get(name)
     if value is not None and (not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)):
-        raise bad_request(f"'{name}' must be {description}.", param=name)
+        raise bad_request(f"'{name}' must be {description}.", param=f"{place}{name}")
 
 
 def _check_count(body: JSON, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from copilotapi.errors import ApiError, UpstreamFailed
+from copilotapi.protocols.completions.encode import encode_usage
 from copilotapi.protocols.conversation import JSON, Delta, Finished, FinishReason, Started, TextDelta, Usage
 from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
@@ -46,9 +47,11 @@ def repair_stream(
 ) -> Iterator[bytes | None]:
     """Bytes of whole frames, one piece per block; None where there is nothing to forward for now.
 
+    Usage is told once, before [DONE], and only to a caller who wants it: Copilot's own numbers, else `estimate`.
     ApiError when the stream tells of one, UpstreamFailed when it ends without its [DONE].
     """
     frames = FrameBuffer()
+    told_usage = estimate if wants_usage else None
     for block in blocks:
         if block is None:
             yield None
@@ -57,7 +60,7 @@ def repair_stream(
         tally.relayed_bytes += len(region)
         if len(tally.sample) < _SAMPLE_BYTES:
             tally.sample += region
-        yield from joined(_repaired(frame, tally) for frame in load(region))
+        yield from joined(_repaired(frame, tally, told_usage) for frame in load(region))
         if tally.is_complete:
             return
     raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
@@ -117,14 +120,14 @@ def answer_text(answer: JSON) -> str:
     return "".join(choice["text"] for choice in answer["choices"])
 
 
-def _repaired(frame: Frame, tally: Tally) -> bytes:
+def _repaired(frame: Frame, tally: Tally, told_usage: Callable[[], Usage] | None) -> bytes:
     if tally.is_complete:
         return b""
     if frame.data is None:
         return frame.raw
     if frame.data.strip() == b"[DONE]":
         tally.is_complete = True
-        return frame.raw
+        return frame.raw if told_usage is None else _usage_frame(tally, told_usage) + frame.raw
     chunk = _chunk(frame)
     if chunk is None:
         raise UpstreamFailed("Copilot's stream holds an unreadable event.", code="upstream_bad_response")
@@ -132,12 +135,30 @@ def _repaired(frame: Frame, tally: Tally) -> bytes:
         told = chunk["error"] if isinstance(chunk["error"], dict) else {}
         message = str(told.get("message") or "Copilot broke off with an error.")[:1000]
         raise ApiError(message, status=502, kind="server_error", code=str(told.get("code") or "upstream_error"))
+    if chunk.get("usage") is not None:
+        tally.usage = _usage(chunk.pop("usage")) or tally.usage
+        return dump(orjson.dumps(_completed(chunk, tally))) if chunk.get("choices") else b""
     return frame.raw if _is_complete(frame.data, chunk) else dump(orjson.dumps(_completed(chunk, tally)))
+
+
+def _usage(told: object) -> Usage | None:
+    counts = told if isinstance(told, dict) else {}
+    prompt_tokens, completion_tokens = counts.get("prompt_tokens"), counts.get("completion_tokens")
+    if not isinstance(prompt_tokens, int) or not isinstance(completion_tokens, int):
+        return None
+    return Usage(prompt_tokens, completion_tokens)
+
+
+def _usage_frame(tally: Tally, estimate: Callable[[], Usage]) -> bytes:
+    tally.usage = tally.usage or estimate()
+    envelope = {"id": tally.answer_id, "object": "text_completion", "created": tally.created, "model": tally.model}
+    return dump(orjson.dumps({**envelope, "choices": [], "usage": encode_usage(tally.usage)}))
 
 
 def _is_complete(data: bytes, chunk: JSON) -> bool:
     return _COMPLETE.search(data) is not None and all(
-        isinstance(choice, dict) and {"text", "index", "finish_reason"} <= choice.keys() for choice in chunk["choices"]
+        isinstance(choice, dict) and {"text", "index", "finish_reason"} <= choice.keys()
+        for choice in chunk.get("choices") or ()
     )
 
 

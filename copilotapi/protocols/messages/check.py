@@ -20,6 +20,8 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "tool_result": {"tool_use_id": str},
     "thinking": {"thinking": str},
     "redacted_thinking": {"data": str},
+    "tool_addition": {"tool": dict},
+    "tool_removal": {"tool": dict},
 }
 _NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or false"}
 
@@ -87,6 +89,8 @@ def _check_block(block: object, place: str) -> None:
             raise bad_request(f"{place}.{name}: must be {_NAMES[expected]}.", param=f"{place}.{name}")
     if block["type"] == "tool_result" and block.get("content") is not None:
         _check_content(block["content"], f"{place}.content")
+    if block["type"] == "tool_addition" and block["tool"].get("definition") is not None:
+        _check_tool(block["tool"]["definition"], f"{place}.tool.definition")
 
 
 def _check_system(system: object) -> None:
@@ -102,16 +106,20 @@ def _check_system(system: object) -> None:
 def _check_tools(body: JSON) -> None:
     _check(body, "tools", list, "tools")
     for index, tool in enumerate(body.get("tools") or ()):
-        place = f"tools.{index}"
-        if not isinstance(tool, dict):
-            raise bad_request(f"{place}: must be an object.", param=place)
-        _check(tool, "type", str, f"{place}.type")
-        if tool.get("type") in (None, "custom"):
-            if not isinstance(tool.get("name"), str) or not tool["name"]:
-                raise bad_request(f"{place}.name: must be a string, not empty.", param=f"{place}.name")
-            if not isinstance(tool.get("input_schema"), dict):
-                raise bad_request(f"{place}.input_schema: must be an object.", param=f"{place}.input_schema")
-            _check(tool, "description", str, f"{place}.description")
+        _check_tool(tool, f"tools.{index}")
+
+
+def _check_tool(tool: object, place: str) -> None:
+    if not isinstance(tool, dict):
+        raise bad_request(f"{place}: must be an object.", param=place)
+    _check(tool, "type", str, f"{place}.type")
+    _check(tool, "name", str, f"{place}.name")
+    if tool.get("type") in (None, "custom"):
+        if not tool.get("name"):
+            raise bad_request(f"{place}.name: must be a string, not empty.", param=f"{place}.name")
+        if not isinstance(tool.get("input_schema"), dict):
+            raise bad_request(f"{place}.input_schema: must be an object.", param=f"{place}.input_schema")
+        _check(tool, "description", str, f"{place}.description")
 
 
 def _check_tool_choice(body: JSON) -> None:

@@ -4,11 +4,22 @@ from collections.abc import Iterator
 
 from copilotapi.errors import bad_request
 from copilotapi.protocols.conversation import JSON
+from copilotapi.protocols.messages.offered import CHANGES, offered_tools
 from copilotapi.protocols.messages.request import is_custom
 
 _SHAPING = ("mcp_servers", "container")
 _HINTS = ("top_k", "metadata", "service_tier", "speed", "context_management", "inference_geo", "cache_control")
-_CARRIED = ("text", "image", "search_result", "tool_use", "tool_result", "thinking", "redacted_thinking")
+_CARRIED = (
+    "text",
+    "image",
+    "search_result",
+    "tool_use",
+    "tool_result",
+    "tool_reference",
+    "thinking",
+    "redacted_thinking",
+    *CHANGES,
+)
 _ADVICE = "Choose a model that Copilot serves on /v1/messages."
 
 
@@ -21,7 +32,7 @@ def losses(body: JSON) -> tuple[str, ...]:
     for name in _SHAPING:
         if body.get(name):
             raise bad_request(f"{name}: this model cannot be given it. {_ADVICE}", param=name)
-    for index, tool in enumerate(body.get("tools") or ()):
+    for index, tool in enumerate(offered_tools(body)):
         if not is_custom(tool):
             place = f"tools.{index}"
             raise bad_request(f"{place}: this model has no tool of type {tool['type']}. {_ADVICE}", param=place)

@@ -9,16 +9,20 @@ from copilotapi.protocols.messages.repairs import (
     drop_billing_lines,
     drop_blank_blocks,
     drop_refused_fields,
+    drop_refused_message_fields,
     drop_refused_tool_fields,
     end_with_the_user,
     hoist_system_messages,
     move_cache_control,
     move_output_format,
+    offer_tools,
     reduce_cache_control,
 )
 
 _REPAIRS: tuple[Callable[[JSON], Iterable[str]], ...] = (
     drop_refused_fields,
+    drop_refused_message_fields,
+    offer_tools,
     drop_refused_tool_fields,
     move_output_format,
     hoist_system_messages,

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from copilotapi.protocols.conversation import JSON
+from copilotapi.protocols.messages.offered import is_searched, offered_tools, reference_text
 from copilotapi.protocols.messages.thinking import KINDS, is_replayable
 
 _REFUSED_FIELDS = ("inference_geo", "mcp_servers", "container", "contextTier")
-_REFUSED_TOOL_FIELDS = ("eager_input_streaming", "defer_loading")
+_REFUSED_TOOL_FIELDS = ("eager_input_streaming",)
+_MESSAGE_FIELDS = ("role", "content")
 # Claude Code's first lines of system text: a hash in them changes with every request and would spoil the prompt cache.
 _BILLING_LINE = re.compile(r"^x-anthropic-billing-header\b[^\n]*\n?", re.MULTILINE)
 # https://docs.claude.com/en/docs/build-with-claude/prompt-caching: at most four breakpoints.
@@ -22,6 +24,35 @@ def drop_refused_fields(body: JSON) -> Iterator[str]:
     for name in _REFUSED_FIELDS:
         if body.pop(name, None) is not None:
             yield name
+
+
+def drop_refused_message_fields(body: JSON) -> Iterator[str]:
+    """Claude Code gives single turns an `output_config` of their own."""
+    for message in body["messages"]:
+        for name in [name for name in message if name not in _MESSAGE_FIELDS]:
+            del message[name]
+            yield f"messages.{name}"
+
+
+def offer_tools(body: JSON) -> Iterator[str]:
+    """Copilot is told of the tools that are offered now, and in words which ones have been loaded."""
+    if offered := offered_tools(body):
+        body["tools"] = [dict(tool) for tool in offered]
+    for message in body["messages"]:
+        for block in _blocks(message["content"]):
+            if block["type"] == "tool_result" and isinstance(block.get("content"), list):
+                block["content"] = [_worded(inner) for inner in block["content"]]
+    # A tool that is still held back is not sent at all, except beside Anthropic's own search.
+    for tool in body.get("tools") or ():
+        if tool.pop("defer_loading", False) and is_searched(body["tools"]):
+            yield "tools.defer_loading"
+
+
+def _worded(block: JSON) -> JSON:
+    if block["type"] != "tool_reference":
+        return block
+    control = {"cache_control": block["cache_control"]} if "cache_control" in block else {}
+    return {"type": "text", "text": reference_text(block), **control}
 
 
 def drop_refused_tool_fields(body: JSON) -> Iterator[str]:

@@ -19,12 +19,14 @@ from copilotapi.protocols.conversation import (
     ToolUse,
 )
 from copilotapi.protocols.messages.effort import asked_effort
+from copilotapi.protocols.messages.offered import offered_tools, reference_text
 from copilotapi.protocols.messages.repairs import without_billing_lines
 from copilotapi.protocols.messages.thinking import KINDS, decode_thinking
 
 # The vocabulary's schema is OpenAI's, which has a name.
 FORMAT_NAME = "response"
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_OPENING, _CLOSING = "<system-reminder>", "</system-reminder>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class Traits:
 
 
 def traits(body: JSON) -> Traits:
-    """`agent` when the last message is the assistant's or nothing but tool results, else `user` (copilot-wire 4.3)."""
+    """`agent` when the last message is the assistant's or nothing but tool results, else `user` (copilot-wire 4.3).
+
+    What Claude Code adds to tool results of its own accord (2.1, 2026-11) is nobody's request.
+    """
     spoken = [message for message in body["messages"] if message["role"] != "system"]
     is_agent = bool(spoken) and (spoken[-1]["role"] == "assistant" or _is_tool_results(spoken[-1]["content"]))
     return Traits("agent" if is_agent else "user", any(_has_image(message["content"]) for message in body["messages"]))
@@ -49,7 +54,7 @@ def decode_request(body: JSON) -> Conversation:
     return Conversation(
         model=body.get("model") or "",
         messages=(*_system(body), *(part for message in body["messages"] for part in _decoded_messages(message))),
-        tools=tuple(_decoded_tool(tool) for tool in body.get("tools") or () if is_custom(tool)),
+        tools=tuple(_decoded_tool(tool) for tool in offered_tools(body) if is_custom(tool)),
         tool_choice=_TOOL_CHOICES.get(choice.get("type", ""), choice.get("name")),
         max_tokens=body.get("max_tokens"),
         temperature=body.get("temperature"),
@@ -111,6 +116,8 @@ def _decoded_block(block: JSON) -> Iterator[Part]:
             yield from (Text(text) for text in _document_texts(block["source"]))
         case "search_result":
             yield from (Text(text) for text in _texts(block.get("content")))
+        case "tool_reference":
+            yield Text(reference_text(block))
         case "tool_use":
             yield ToolUse(block["id"], block["name"], orjson.dumps(block["input"]).decode())
         case "tool_result":
@@ -166,7 +173,17 @@ def _response_format(body: JSON) -> JSON | None:
 
 
 def _is_tool_results(content: str | list[JSON]) -> bool:
-    return isinstance(content, list) and bool(content) and all(block["type"] == "tool_result" for block in content)
+    if not isinstance(content, list) or not any(block["type"] == "tool_result" for block in content):
+        return False
+    return all(
+        block["type"] == "tool_result" or (block["type"] == "text" and _is_added(block["text"].strip()))
+        for block in content
+    )
+
+
+def _is_added(text: str) -> bool:
+    is_reminder = text.startswith(_OPENING) and text.endswith(_CLOSING) and text.count(_CLOSING) == 1
+    return is_reminder or text == "Tool loaded."
 
 
 def _has_image(content: object) -> bool:

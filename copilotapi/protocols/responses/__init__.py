@@ -1,5 +1,6 @@
 """OpenAI Responses: what a request asks, the repair of Copilot's defects on the way back, and answers of our own."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from copilotapi.protocols.openai_errors import HEARTBEAT, encode_error
@@ -19,10 +20,12 @@ ENDPOINT = "/responses"
 HOST: Literal["api", "proxy"] = "api"
 ID_PREFIX = "resp_"
 ALWAYS_STREAMS = False
+FIELD_NAMES: Mapping[str, str] = {"messages": "input", "response_format": "text.format"}
 
 __all__ = [
     "ALWAYS_STREAMS",
     "ENDPOINT",
+    "FIELD_NAMES",
     "HEARTBEAT",
     "HOST",
     "ID_PREFIX",

@@ -70,7 +70,7 @@ def _check_item(item: Any, param: str) -> None:
     kind = item.get("type")
     if kind is not None and not isinstance(kind, str):
         raise bad_request("'type' must be a string.", param=f"{param}.type")
-    if kind == "message" or (kind is None and not is_reference(item)):
+    if kind == "message" or (not kind and not is_reference(item)):
         if item.get("role") not in _ROLES:
             raise bad_request(f"'role' must be one of {', '.join(_ROLES)}.", param=f"{param}.role")
         _check_parts(item, "content", param)

@@ -9,6 +9,8 @@ from copilotapi.protocols.responses.forward import hosted_name
 from copilotapi.protocols.responses.functions import flat_choice
 from copilotapi.protocols.responses.request import input_items, is_reference
 
+_ADVICE = "Choose a model that Copilot serves on /responses."
+_CALLABLE = ("function", "custom", "namespace")
 _HINTS = (
     "background",
     "client_metadata",
@@ -34,12 +36,23 @@ def losses(body: JSON) -> tuple[str, ...]:
     items = input_items(body)
     for index, item in enumerate(items):
         _check_item(item, f"input.{index}")
+    for index, tool in enumerate(body.get("tools") or ()):
+        if tool["type"] not in _CALLABLE and not _hint(tool):
+            raise bad_request(f"This model has no tool of this type. {_ADVICE}", param=f"tools.{index}")
     choice = flat_choice(body.get("tool_choice"))
-    if isinstance(choice, dict) and choice.get("type") not in ("function", "allowed_tools"):
-        raise bad_request("This tool exists for no other model than OpenAI's.", param="tool_choice")
-    if body.get("top_logprobs") or "message.output_text.logprobs" in (body.get("include") or ()):
-        raise bad_request("This model tells no log probabilities.", param="include")
+    is_hosted = isinstance(choice, dict) and choice.get("type") not in ("function", "allowed_tools")
+    if is_hosted or (choice == "required" and not any(tool["type"] in _CALLABLE for tool in body.get("tools") or ())):
+        raise bad_request(f"This model does not have the tool it must call. {_ADVICE}", param="tool_choice")
+    if body.get("top_logprobs"):
+        raise bad_request(f"This model tells no log probabilities. {_ADVICE}", param="top_logprobs")
+    if "message.output_text.logprobs" in (body.get("include") or ()):
+        raise bad_request(f"This model tells no log probabilities. {_ADVICE}", param="include")
     return tuple(dict.fromkeys(_lost_hints(body, items)))
+
+
+def _hint(tool: JSON) -> str:
+    """The name of a tool whose answers the model may do without; "" for any other."""
+    return "tool_search" if tool["type"] == "tool_search" else hosted_name(tool["type"])
 
 
 def _lost_hints(body: JSON, items: list[JSON]) -> Iterator[str]:
@@ -49,8 +62,7 @@ def _lost_hints(body: JSON, items: list[JSON]) -> Iterator[str]:
     if any(map(is_reference, items)):
         yield "item_reference"
     for tool in body.get("tools") or ():
-        if tool["type"] not in ("function", "custom", "namespace"):
-            yield hosted_name(tool["type"]) or "tools"
+        yield from filter(None, [_hint(tool)])
 
 
 def _check_item(item: JSON, param: str) -> None:
@@ -68,4 +80,4 @@ def _check_part(part: Any, param: str) -> None:
     if kind == "input_image" and not isinstance(part.get("image_url"), str):
         raise bad_request("An image must be given by 'image_url': files are not stored here.", param=param)
     if kind not in ("input_image", "reasoning_text", *_CARRIED_PARTS):
-        raise bad_request("This model takes text and images only.", param=f"{param}.type")
+        raise bad_request(f"This model takes text and images only. {_ADVICE}", param=f"{param}.type")

@@ -1,6 +1,7 @@
 """A stream of Responses that was repaired, as deltas: for answers that go out in another protocol."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import orjson
 
@@ -37,7 +38,7 @@ def decode_stream(pieces: Iterable[bytes | None]) -> Iterator[Delta | None]:
         if event is None:
             yield None
             continue
-        response = event.get("response") or {}
+        response = _object(event.get("response"))
         if response and not started:
             started = True
             yield Started(response["id"], response["model"])
@@ -72,17 +73,17 @@ class _Item:
     def take(self, event: JSON) -> None:
         kind = event["type"]
         if kind in _TEXT:
-            self._text(TextDelta(event.get("delta") or ""))
+            self._text(TextDelta(_text(event, "delta")))
         elif kind in _THOUGHT:
-            self._text(ReasoningDelta(event.get("delta") or ""))
+            self._text(ReasoningDelta(_text(event, "delta")))
         elif kind in _INPUT:
-            self._input(event.get("delta") or "")
+            self._input(_text(event, "delta"))
         elif kind == "response.reasoning_summary_part.added" and event.get("summary_index"):
             self._text(ReasoningDelta("\n\n"))
         elif kind == "response.output_item.added":
-            self._begin(event.get("item") or {})
+            self._begin(_object(event.get("item")))
         elif kind == "response.output_item.done":
-            self.end(event.get("item") or {})
+            self.end(_object(event.get("item")))
 
     def _text(self, delta: TextDelta | ReasoningDelta) -> None:
         if delta.text:
@@ -94,8 +95,8 @@ class _Item:
         if kind in ("function_call", "custom_tool_call") and not self.is_call:
             self.is_call = True
             self._is_freeform = kind == "custom_tool_call"
-            name = flat_name(ToolName(item.get("name") or "", item.get("namespace"), self._is_freeform))
-            self._waiting.append(ToolUseStarted(item.get("call_id") or item["id"], name))
+            name = flat_name(ToolName(_text(item, "name"), _text(item, "namespace"), self._is_freeform))
+            self._waiting.append(ToolUseStarted(_text(item, "call_id") or _text(item, "id"), name))
 
     def _input(self, text: str) -> None:
         if self._is_freeform:
@@ -112,25 +113,25 @@ class _Item:
             self._whole(item)
         if self._is_freeform and self._has_text:
             self._waiting.append(ToolInputDelta(FREEFORM_CLOSING))
-        if item.get("type") == "reasoning" and item.get("encrypted_content"):
-            self._waiting.append(ReasoningDelta("", item["encrypted_content"]))
+        if item.get("type") == "reasoning" and (opaque := _text(item, "encrypted_content")):
+            self._waiting.append(ReasoningDelta("", opaque))
 
     def _whole(self, item: JSON) -> None:
         match item.get("type"):
             case "message":
-                for part in item.get("content") or ():
-                    self._text(TextDelta(part.get("text") or part.get("refusal") or ""))
+                for part in map(_object, item.get("content") or ()):
+                    self._text(TextDelta(_text(part, "text") or _text(part, "refusal")))
             case "reasoning":
                 self._text(ReasoningDelta(summary_text(item)))
             case "function_call" | "custom_tool_call":
-                self._input(item.get("arguments") or item.get("input") or "")
+                self._input(_text(item, "arguments") or _text(item, "input"))
 
 
 def _finish(items: dict[int, _Item], untold: list[JSON]) -> None:
     """Nothing more will come. `untold` is the whole output where not one event told of an item."""
     for index, told in enumerate(untold):
         items[index] = _Item()
-        items[index].end(told)
+        items[index].end(_object(told))
     for item in items.values():
         item.is_done = True
 
@@ -157,6 +158,15 @@ def _released(items: dict[int, _Item]) -> Iterator[Delta]:
 
 def _reason(response: JSON, *, has_calls: bool) -> FinishReason:
     if response.get("status") == "incomplete":
-        details = response.get("incomplete_details") or {}
-        return _REASONS.get(details.get("reason") or "", "length")
+        return _REASONS.get(_text(_object(response.get("incomplete_details")), "reason"), "length")
     return "tool_calls" if has_calls else "stop"
+
+
+def _object(value: Any) -> JSON:
+    """Empty where it is none: some backends announce an item that they do not tell yet."""
+    return value if isinstance(value, dict) else {}
+
+
+def _text(fields: JSON, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""

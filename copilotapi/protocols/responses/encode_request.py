@@ -17,6 +17,7 @@ from copilotapi.protocols.conversation import (
     ToolResult,
     ToolUse,
 )
+from copilotapi.protocols.responses.foreign import is_foreign
 from copilotapi.protocols.responses.names import item_id, short_id
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
@@ -27,7 +28,7 @@ _ROLES: dict[Role, str] = {"system": "developer", "tool": "user"}
 def encode_request(conversation: Conversation) -> JSON:
     """The body, streamed. ApiError 400 for `stop`, which Responses has no field for.
 
-    Reasoning goes only with its encrypted state: without it Copilot refuses the item.
+    Reasoning goes only with its encrypted state: without it, and with another maker's, Copilot refuses the item.
     """
     if conversation.stop:
         message = f"'stop' is not supported by the model '{conversation.model}': Copilot serves it on /responses only."
@@ -117,7 +118,7 @@ def _message(role: str, parts: Iterable[Part]) -> JSON:
 
 def _encoded_part(part: Part) -> Iterator[JSON]:
     match part:
-        case Reasoning(text, opaque) if opaque:
+        case Reasoning(text, opaque) if opaque and not is_foreign(opaque):
             summary = [{"type": "summary_text", "text": text}] if text else []
             identity = item_id("reasoning", opaque)
             yield {"type": "reasoning", "id": identity, "summary": summary, "encrypted_content": opaque}

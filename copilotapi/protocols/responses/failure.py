@@ -50,7 +50,7 @@ def encode_stream_error(
 ) -> bytes:
     """The last events of a stream that failed: `error`, then `response.failed`, as OpenAI sends them.
 
-    OpenAI's SDKs raise on the nested `error`, its documentation has the flat fields, Codex reads `response.failed` only.
+    OpenAI's SDKs raise on the nested `error`; its documentation has the flat fields; agents wait for a terminal event.
     """
     inner = encode_error(error)["error"]
     flat = {"code": error.code, "message": error.message, "param": error.param}

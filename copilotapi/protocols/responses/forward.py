@@ -6,9 +6,10 @@ Repairs are of copilot-wire 6.2, state 2026-11.
 import re
 from collections.abc import Mapping
 
-from copilotapi.errors import ApiError, bad_request
+from copilotapi.errors import bad_request
 from copilotapi.protocols.conversation import JSON
 from copilotapi.protocols.responses.encode_request import ENCRYPTED_REASONING, result_text
+from copilotapi.protocols.responses.foreign import is_foreign
 from copilotapi.protocols.responses.functions import flat_choice, flat_item, flat_tools
 from copilotapi.protocols.responses.names import MAX_ID_CHARS, item_id
 from copilotapi.protocols.responses.request import input_items, is_reference
@@ -68,16 +69,16 @@ def with_encrypted_reasoning(sent: JSON, renames: Mapping[str, str]) -> None:
 
 def without_hosted_tools(sent: JSON, dropped: list[str]) -> None:
     """Image generation and web search are refused; nobody runs them."""
-    if sent.get("tools"):
-        names = {tool["type"]: hosted_name(tool["type"]) for tool in sent["tools"]}
-        dropped += [name for name in names.values() if name]
-        kept = [tool for tool in sent["tools"] if not names[tool["type"]]]
-        if not kept and sent.get("tool_choice") == "required":
-            raise _uncallable()
-        _set_tools(sent, kept)
+    tools = sent.get("tools") or []
+    names = {tool["type"]: hosted_name(tool["type"]) for tool in tools}
+    kept = [tool for tool in tools if not names[tool["type"]]]
     choice = sent.get("tool_choice")
-    if isinstance(choice, dict) and hosted_name(str(choice.get("type"))):
-        raise _uncallable()
+    chosen = str(choice.get("type")) if isinstance(choice, dict) else ""
+    if hosted_name(chosen) or (choice == "required" and not kept):
+        raise bad_request("'tool_choice' demands a tool that Copilot does not have.", param="tool_choice")
+    dropped += [name for name in names.values() if name]
+    if len(kept) < len(tools):
+        _set_tools(sent, kept)
 
 
 def hosted_name(tool_type: str) -> str:
@@ -106,8 +107,8 @@ def without_references(sent: JSON, dropped: list[str]) -> None:
 
 
 def without_unverifiable_reasoning(sent: JSON, dropped: list[str]) -> None:
-    """Reasoning without its encrypted state is refused, and so is a status that is null."""
-    items = [item for item in sent["input"] if item.get("type") != "reasoning" or item.get("encrypted_content")]
+    """Reasoning without its encrypted state, or with another maker's, is refused, and so is a status that is null."""
+    items = [item for item in sent["input"] if item.get("type") != "reasoning" or _is_verifiable(item)]
     if len(items) < len(sent["input"]):
         dropped.append("reasoning")
     sent["input"] = [_without_null_status(item) for item in items]
@@ -145,8 +146,9 @@ def with_text_results(sent: JSON) -> None:
     sent["input"] = items + _shown(images)
 
 
-def _uncallable() -> ApiError:
-    return bad_request("'tool_choice' demands a tool that Copilot does not have.", param="tool_choice")
+def _is_verifiable(item: JSON) -> bool:
+    opaque = item.get("encrypted_content")
+    return isinstance(opaque, str) and opaque != "" and not is_foreign(opaque)
 
 
 def _is_result(item: JSON) -> bool:

@@ -89,7 +89,7 @@ class CallRestorer:
         response = event.get("response")
         if isinstance(response, dict) and isinstance(response.get("output"), list):
             response["output"] = [restored_item(item) for item in response["output"] if isinstance(item, dict)]
-        if index not in self._freeform:
+        if not isinstance(index, int) or index not in self._freeform:
             return [event]
         match event.get("type"):
             case "response.function_call_arguments.delta":
@@ -102,10 +102,9 @@ class CallRestorer:
 def _told_at_once(done: JSON) -> list[JSON]:
     place: JSON = {name: done[name] for name in ("item_id", "output_index") if name in done}
     text = freeform_text(_text(done, "arguments"))
-    number = {"sequence_number": done["sequence_number"]} if "sequence_number" in done else {}
     return [
         {"type": "response.custom_tool_call_input.delta", **place, "delta": text},
-        {"type": "response.custom_tool_call_input.done", **number, **place, "input": text},
+        {"type": "response.custom_tool_call_input.done", **place, "input": text},
     ]
 
 

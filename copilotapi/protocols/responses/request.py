@@ -84,7 +84,8 @@ def decode_request(body: JSON) -> Conversation:
 
 def summary_text(item: JSON) -> str:
     """The parts of a reasoning item's summary as one text, as the stream tells them too."""
-    return "\n\n".join(str(part.get("text", "")) for part in item.get("summary") or ())
+    parts = (part for part in _listed(item.get("summary")) if isinstance(part, dict))
+    return "\n\n".join(str(part.get("text", "")) for part in parts)
 
 
 def _has_image(item: JSON) -> bool:

@@ -117,11 +117,10 @@ class _Repair:
         self._ids: dict[int, tuple[str, str]] = {}
         self._known: set[bytes] = set()
         self._last_number = -1
-        self._shift = 0
 
     def takes_as_it_is(self, region: bytes) -> bool:
         """Every frame is a delta of an item under its own id, in number: nothing to repair."""
-        if not self._has_begun or self._shift or not self._calls.is_idle or _SUSPECT.search(region):
+        if not self._has_begun or not self._calls.is_idle or _SUSPECT.search(region):
             return False
         if b"".join(_DELTA.findall(region)) != region:
             return False
@@ -241,11 +240,9 @@ class _Repair:
     def _number(self, event: JSON) -> None:
         """Numbers go on where events were put in or bore none."""
         given = event.get("sequence_number")
-        number = given + self._shift if isinstance(given, int) else self._last_number + 1
-        if number <= self._last_number:
-            self._shift += self._last_number + 1 - number
-            number = self._last_number + 1
-        event["sequence_number"] = self._last_number = number
+        following = self._last_number + 1
+        self._last_number = max(given, following) if isinstance(given, int) else following
+        event["sequence_number"] = self._last_number
 
 
 def _named(event: JSON, frame: Frame) -> JSON:
