@@ -104,8 +104,10 @@ def _write_error(client, status, reason, message):
     body = orjson.dumps({"error": error})
     request_id = uuid.uuid4().hex
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Request-Id: {request_id}\r\nX-GitHub-Request-Id: {request_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"X-Request-Id: {request_id}\r\nRequest-Id: {request_id}\r\nX-GitHub-Request-Id: {request_id}\r\n"
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n"
     )
     gunicorn.util.write_nonblock(client, head.encode("latin1") + body)
 

@@ -162,7 +162,10 @@ class Gateway:
     def _answering(self, codec: Codec, body: JSON, call: Call, model: str) -> Answering:
         """Who answers: the handler, Copilot in the caller's own protocol, or Copilot translated."""
         if self._handler is not None:
-            return Composed(codec, body, call, self._counter, self._by_handler(codec, body, call, self._handler))
+            # Editors tell an engine much that a handler has no use for, and read no warnings.
+            lost = codec.losses(body) if codec.HOST == "api" else ()
+            sources = self._by_handler(codec, body, call, self._handler)
+            return Composed(codec, body, call, self._counter, sources, lost=lost)
         if codec.HOST == "api":
             return self._by_copilot(codec, body, call, model)
         requests = completions.decode_requests(body)
@@ -174,18 +177,28 @@ class Gateway:
         if len(requests) == (body.get("n") or 1):
             return self._relay(codec, body, call, call.headers)
         bodies = ({**body, "prompt": request.prompt, "n": 1, "stream": True} for request in requests)
-        sources = [self._deltas(completions, single, model, call) for single in bodies]
+        sources = [self._deltas(completions, single, model, call, {}) for single in bodies]
         return Composed(codec, body, call, self._counter, sources)
 
     def _by_copilot(self, codec: Codec, body: JSON, call: Call, model: str) -> Answering:
         """Forwarded where Copilot serves the model in the caller's own protocol, else through the vocabulary."""
         served = self._served_by(codec, model)
+        if codec.ENDPOINT == messages.ENDPOINT:
+            body = self._within_output_limit(body, call, model)
         if served.ENDPOINT == codec.ENDPOINT:
             return self._relay(codec, body, call, call.headers)
         lost = codec.losses(body)
         asked = translated(codec, served, body, model)
-        sources = [self._deltas(served, asked, model, call) for _ in codec.decode_requests(body)]
+        # Told from what the caller said: a translation may make several messages of the last one.
+        headers = {"X-Initiator": codec.traits(body).initiator}
+        sources = [self._deltas(served, asked, model, call, headers) for _ in codec.decode_requests(body)]
         return Composed(codec, body, call, self._counter, sources, endpoint=served.ENDPOINT, lost=lost)
+
+    def _within_output_limit(self, body: JSON, call: Call, model: str) -> JSON:
+        limit = self._catalogue.max_output_tokens(model) or body["max_tokens"]
+        if body["max_tokens"] > limit:
+            call.warnings.append(f"max_tokens:{body['max_tokens']}->{limit}")
+        return messages.within_output_limit(body, limit)
 
     def _served_by(self, codec: Codec, model: str) -> Codec:
         """The protocol to ask Copilot in: the caller's own where the model has it, or nothing better is known."""
@@ -214,11 +227,11 @@ class Gateway:
     def _by_conversation(self, served: Codec, request: CompletionRequest, model: str, call: Call) -> Source:
         """A completion by a chat model, for an account or a model without an engine."""
         body = served.encode_request(replace(as_conversation(request), model=model))
-        deltas = self._deltas(served, body, model, call)
+        deltas = self._deltas(served, body, model, call, {})
         return limited(without_repetition(deltas, request), request)
 
-    def _deltas(self, codec: Codec, body: JSON, model: str, call: Call) -> Source:
-        opened = yield from self._relay(codec, body, call, {}).open(model)
+    def _deltas(self, codec: Codec, body: JSON, model: str, call: Call, headers: Mapping[str, str]) -> Source:
+        opened = yield from self._relay(codec, body, call, headers).open(model)
         _pass_on(opened.headers, call)
         try:
             yield from codec.decode_stream(chain([opened.first], opened.rest))
@@ -340,8 +353,7 @@ class Gateway:
 def _pass_on(headers: Mapping[str, str], call: Call) -> None:
     """What an answer that will be translated says beside its body: Copilot's limits, and what it was not asked."""
     call.limits.update({name: value for name, value in headers.items() if not name.startswith("X-CopilotAPI-")})
-    if (dropped := headers.get("X-CopilotAPI-Warnings", "")) not in call.warnings:
-        call.warnings.append(dropped)
+    call.warnings.append(headers.get("X-CopilotAPI-Warnings", ""))
 
 
 def _with_warnings(headers: dict[str, str], call: Call) -> dict[str, str]:
@@ -349,7 +361,7 @@ def _with_warnings(headers: dict[str, str], call: Call) -> dict[str, str]:
 
     Fields are told by the names the caller gave them: only what a header can hold comes through.
     """
-    told = ", ".join(filter(None, (*call.warnings, headers.get("X-CopilotAPI-Warnings"))))
+    told = ", ".join(filter(None, dict.fromkeys((*call.warnings, headers.get("X-CopilotAPI-Warnings")))))
     headers = {**call.limits, **headers}
     return {**headers, "X-CopilotAPI-Warnings": _header_text(told)} if told else headers
 

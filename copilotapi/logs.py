@@ -26,8 +26,9 @@ _DEEPEST = 8
 _REMEMBERED_NAMES = 512
 # gunicorn gives these handlers of their own and stops them from propagating (gunicorn/glogging.py).
 _TAKEN_OVER = ("gunicorn.error", "gunicorn.access")
-# APScheduler tells each run of a job at INFO, urllib3 each connection at DEBUG.
-_CHATTY = ("apscheduler", "urllib3")
+# APScheduler tells each run of a job at INFO, and warns of each that the one before, waiting for GitHub, stands in the
+# way of; urllib3 tells each connection at DEBUG.
+_CHATTY = {"apscheduler": logging.WARNING, "apscheduler.scheduler": logging.ERROR, "urllib3": logging.WARNING}
 # Line breaks and terminal controls, and what UTF-8 cannot carry.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # JSON writes C0 controls as escapes by itself.
@@ -53,9 +54,8 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     for name in _TAKEN_OVER:
         _hand_to_root(logging.getLogger(name))
-    for name in _CHATTY:
-        level = logging.NOTSET if settings.log_level == "DEBUG" else max(logging.WARNING, root.level)
-        logging.getLogger(name).setLevel(level)
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(logging.NOTSET if settings.log_level == "DEBUG" else max(least, root.level))
 
 
 def _handler(settings: Settings) -> logging.Handler:

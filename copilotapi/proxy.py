@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from pydantic import SecretStr
@@ -201,8 +201,14 @@ def _settings(given: dict[str, Any], auth_token: str | None, base: Settings | No
     try:
         return _checked(values)
     except SettingsError as exc:
-        problems = (re.sub(r"API_KEYS( \(item \d+\))?", "auth_token", problem) for problem in exc.problems)
-        raise SettingsError(tuple(problems)) from None  # the same error in this caller's words
+        problems = tuple(_by_arguments(problem, given) for problem in exc.problems)
+        raise SettingsError(problems) from None  # the same error in this caller's words
+
+
+def _by_arguments(problem: str, names: Iterable[str]) -> str:
+    problem = re.sub(r"API_KEYS( \(item \d+\))?", "auth_token", problem)
+    names_of_settings = "|".join(names).upper()
+    return re.sub(rf"\b({names_of_settings})\b", lambda found: found[0].lower(), problem)
 
 
 def _checked(values: dict[str, Any]) -> Settings:

@@ -142,7 +142,7 @@ class Relay:
     """One request in the caller's own protocol on its way to Copilot and back: forwarded, repaired, counted.
 
     `renames` is what refusals have taught so far, by endpoint and model; shared by all relays of a gateway. `headers` go
-    along as they are.
+    along as they are, before any of our own making.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Relay:
         renames = self._renames.get(self._learnt_for(model), {})
         upstream_body, dropped = self.codec.for_upstream(self._body, model, renames)
         traits = self.codec.traits(self._body)
-        headers = {**self._headers, "Content-Type": "application/json", "X-Initiator": traits.initiator}
+        headers = {"X-Initiator": traits.initiator, **self._headers, "Content-Type": "application/json"}
         is_streamed = self._is_streamed or self.codec.ALWAYS_STREAMS
         headers["Accept"] = "text/event-stream" if is_streamed else "application/json"
         if traits.has_images:

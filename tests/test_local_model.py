@@ -48,6 +48,17 @@ def test_what_the_local_server_refuses_is_told() -> None:
     assert "no such model" in reply.json["error"]["message"]
 
 
+def test_a_limit_of_the_local_server_stays_one_with_the_time_to_wait() -> None:
+    def limiting(connection: socket.socket, number: int) -> None:
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow")
+
+    with RawServer(limiting) as server, local(server.url, "any") as gateway:
+        reply = gateway.chat("Hello")
+    assert (reply.status, reply.json["error"]["type"]) == (429, "rate_limit_error")
+    assert reply.headers["Retry-After"] == "7"
+
+
 def test_a_local_server_that_is_not_there_is_a_502_that_names_it() -> None:
     with local("http://127.0.0.1:9", "any") as gateway:
         reply = gateway.chat("Hello")

@@ -17,7 +17,7 @@ from copilotapi.settings import Settings, SettingsError
 
 CANARY = "c4n4ryC4N4RYc4n4ry"
 PLAIN_SECRET = "plain-looking-secret"
-_TOUCHED = ("", "gunicorn.error", "gunicorn.access", "apscheduler", "urllib3")
+_TOUCHED = ("", "gunicorn.error", "gunicorn.access", "apscheduler", "apscheduler.scheduler", "urllib3")
 
 
 @pytest.fixture(autouse=True)

@@ -180,9 +180,9 @@ def test_make_demo_says_which_port_is_taken(tmp_path: Path) -> None:
 
 
 def test_make_run_is_the_documented_gunicorn() -> None:
-    done = subprocess.run(
-        ["make", "-n", "-o", ".venv/installed", "run"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-    )
+    # Below another make it would tell of the folders it enters.
+    command = ["make", "-n", "--no-print-directory", "-o", ".venv/installed", "run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == ".venv/bin/gunicorn -c gunicorn.conf.py wsgi:app\n"
 
 

@@ -198,7 +198,7 @@ def test_requiring_a_token_that_nobody_has_refuses_everyone() -> None:
 
 @pytest.mark.parametrize("more", [{}, {"require_auth": True}])
 def test_other_machines_are_not_served_without_a_token(more: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^HOST: .*auth_token[^\n]*$") as caught:
+    with pytest.raises(ValueError, match=r"^host: .*auth_token[^\n]*$") as caught:
         CopilotProxy(handler=Recording(), host=OTHERS_ADDRESS, **more)
     assert isinstance(caught.value, SettingsError)
 
@@ -637,12 +637,12 @@ def test_nothing_is_printed_and_the_log_tells_no_secret(
     [
         ({"auth_token": ""}, "auth_token: "),
         ({"auth_token": "two words"}, "auth_token: "),
-        ({"rate_limit_per_minute": -1}, "RATE_LIMIT_PER_MINUTE: "),
-        ({"rate_limit_per_minute": 2.5}, "RATE_LIMIT_PER_MINUTE: "),
-        ({"max_tokens_limit": 0}, "MAX_TOKENS_LIMIT: "),
-        ({"max_tokens_limit": -5}, "MAX_TOKENS_LIMIT: "),
-        ({"port": 65536}, "PORT: "),
-        ({"host": "http://127.0.0.1"}, "HOST: "),
+        ({"rate_limit_per_minute": -1}, "rate_limit_per_minute: "),
+        ({"rate_limit_per_minute": 2.5}, "rate_limit_per_minute: "),
+        ({"max_tokens_limit": 0}, "max_tokens_limit: "),
+        ({"max_tokens_limit": -5}, "max_tokens_limit: "),
+        ({"port": 65536}, "port: "),
+        ({"host": "http://127.0.0.1"}, "host: "),
         ({"stop_timeout_seconds": -1}, "stop_timeout_seconds "),
         ({"stop_timeout_seconds": float("nan")}, "stop_timeout_seconds "),
     ],

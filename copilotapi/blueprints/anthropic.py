@@ -13,6 +13,7 @@ from copilotapi.relay import Call
 
 _PREFIX = "/v1/messages"
 _SHARED_PREFIX = "/v1/models"
+# The one that Copilot is known to take (copilot-wire 7.2); Anthropic's client 2.11 asks for a later one, 2026-10-21.
 _VERSION = "2023-06-01"
 
 
@@ -62,7 +63,7 @@ def _pass_headers(call: Call) -> None:
     """Puts Anthropic's own headers on the call, as far as Copilot takes them."""
     kept, dropped = messages.beta_header(request.headers.get("anthropic-beta", ""))
     call.headers = {
-        "anthropic-version": request.headers.get("anthropic-version", _VERSION),
+        "anthropic-version": _VERSION,
         "Openai-Intent": "messages-proxy",
         **({"anthropic-beta": kept} if kept else {}),
     }

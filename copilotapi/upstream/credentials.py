@@ -117,6 +117,7 @@ class Credentials:
         self._wall_clock = wall_clock
         self._on_exchange = on_exchange
         self._held: CopilotToken | None = None
+        self._rejected_generation = 0
         self._is_direct = self._github_token.startswith(("github_pat_", "tid="))
         self._flight = threading.Lock()
 
@@ -144,6 +145,7 @@ class Credentials:
                 "Copilot does not accept the token given. Run `copilotapi login`, or set GITHUB_COPILOT_TOKEN anew."
             )
             raise SignInFailed(message, code="copilot_sign_in_required")
+        self._rejected_generation = max(self._rejected_generation, rejected.generation)
         return self._newer_than(rejected.generation)
 
     def rejected_again(self) -> SignInFailed:
@@ -169,7 +171,7 @@ class Credentials:
         if not self._github_token or self._pause.is_on():
             return
         try:
-            if held is None or self._age(held) >= held.life_seconds:
+            if held is None or self._age(held) >= held.life_seconds or self._is_rejected(held):
                 self._newer_than(held.generation if held else 0)
             elif self._may_renew(held):
                 self._renewed(held)
@@ -194,7 +196,9 @@ class Credentials:
         if held is None:
             return CredentialStatus(None, 0, refusal)
         left_seconds = held.life_seconds - self._age(held)
-        return CredentialStatus(left_seconds if left_seconds > 0 else None, held.generation, refusal)
+        # Without a refusal its successor is on the way.
+        is_usable = left_seconds > 0 and not (refusal is not None and self._is_rejected(held))
+        return CredentialStatus(left_seconds if is_usable else None, held.generation, refusal)
 
     def _newer_than(self, generation: int, despite_pause: bool = False) -> CopilotToken:
         """Single flight within the process. Waits up to 15 s for whoever is at it, then goes itself."""
@@ -344,6 +348,9 @@ class Credentials:
         self._held = direct
         log.info("direct_mode", extra={"reason": "the exchange answered 404, Copilot takes the GitHub token itself"})
         return direct
+
+    def _is_rejected(self, token: CopilotToken) -> bool:
+        return token.generation <= self._rejected_generation
 
     def _may_renew(self, token: CopilotToken) -> bool:
         return self._age(token) >= max(token.due_seconds, _MIN_GAP_SECONDS) and not self._pause.is_on()

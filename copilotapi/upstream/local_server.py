@@ -1,13 +1,13 @@
 """Calls to an OpenAI-compatible server of the operator's own, such as one that runs a model on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import orjson
 import requests
 
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.upstream.headers import USER_AGENT
-from copilotapi.upstream.refusals import read_envelope
+from copilotapi.upstream.refusals import read_envelope, retry_after_seconds
 from copilotapi.upstream.transport import Transport
 
 _MAX_ERROR_BYTES = 65_536
@@ -39,7 +39,8 @@ class LocalServer:
                 while response is None:
                     response = exchange.wait_head(self._transport.clocks.total_seconds)
                 if response.status_code != 200:
-                    raise _refused(response.status_code, b"".join(iter(exchange.read1, b""))[:_MAX_ERROR_BYTES])
+                    told = b"".join(iter(exchange.read1, b""))[:_MAX_ERROR_BYTES]
+                    raise _refused(response.status_code, response.headers, told)
                 yield from iter(exchange.read1, b"")
             finally:
                 exchange.close()
@@ -48,9 +49,13 @@ class LocalServer:
             raise
 
 
-def _refused(status: int, body: bytes) -> ApiError:
+def _refused(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     told = read_envelope(body)
     message = f"The local server answered {status}: {told.message or 'it did not say why'}"
+    if status == 429:
+        code = told.code or "rate_limit_exceeded"
+        wait_seconds = retry_after_seconds(headers)
+        return ApiError(message, status=429, kind="rate_limit_error", code=code, retry_after_seconds=wait_seconds)
     if 400 <= status < 500 and status not in (401, 403):
         return ApiError(message, status=status, kind="invalid_request_error", code=told.code or None)
     return ApiError(message, status=502, kind="server_error", code="local_server_error")

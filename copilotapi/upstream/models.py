@@ -131,10 +131,11 @@ class Catalogue:
 
     def max_inputs(self, model_id: str) -> int:
         """How many texts one call may embed."""
-        model = self.models().get(model_id)
-        limits = (model.wire.get("capabilities") or {}).get("limits") if model else None
-        most = limits.get("max_inputs") if isinstance(limits, dict) else None
-        return most if isinstance(most, int) and most > 0 else _USUAL_MAX_INPUTS
+        return self._limit(model_id, "max_inputs") or _USUAL_MAX_INPUTS
+
+    def max_output_tokens(self, model_id: str) -> int | None:
+        """How much one answer may hold; None when the list does not say."""
+        return self._limit(model_id, "max_output_tokens")
 
     def default(self) -> str | None:
         """The chat model Copilot itself takes when none is chosen."""
@@ -154,6 +155,12 @@ class Catalogue:
         """Age of a catalogue that could not be renewed for long; None while all is well or nothing was asked yet."""
         age_seconds = self._clock() - self._fetched
         return age_seconds if self._models and age_seconds > _STALE_SECONDS else None
+
+    def _limit(self, model_id: str, name: str) -> int | None:
+        model = self.models().get(model_id)
+        limits = model.wire["capabilities"].get("limits") if model else None
+        limit = limits.get(name) if isinstance(limits, dict) else None
+        return limit if isinstance(limit, int) and limit > 0 else None
 
     def _is_due(self) -> bool:
         now = self._clock()

@@ -126,7 +126,7 @@ def test_a_history_that_has_grown_long_is_compacted(
     assert turn.errors == []
     bodies = [json.dumps(body) for body in upstream_bodies(simulator, _PATHS[model])]
     # A call, the summary of what it printed, a call after that, and the answer.
-    assert [r"100\n101\n102" in body for body in bodies] == [False, True, False, False]
+    assert [r"700\n701\n702" in body for body in bodies] == [False, True, False, False]
 
 
 def test_tools_of_a_namespace_and_free_form_ones_reach_copilot_as_functions(codex: Codex, simulator: Simulator) -> None:

@@ -19,6 +19,7 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 LAST_CHUNK = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 _WAIT_SECONDS = 10.0
+_INFERENCE = (b"/chat/completions", b"/responses", b"/v1/messages")
 
 
 class Chat:
@@ -125,7 +126,7 @@ class PlayedCopilot:
         with self._counting:
             seen = sum(earlier.split(b" ", 2)[1] == path for earlier in self.requests)
             self.requests.append(request)
-        if path == b"/chat/completions":
+        if path in _INFERENCE:
             # May hand the connection over: it is not closed here.
             self._next_act()(Chat(connection, request))
             return
@@ -208,8 +209,9 @@ GOOD_STREAM = streamed(event("Hello"), event("", "stop"), DONE)
 
 
 def _models() -> bytes:
-    models = [
+    models: list[dict[str, Any]] = [
         {"id": model_id, "object": "model", "vendor": "OpenAI", "capabilities": {"type": "chat"}}
         for model_id in ("gpt-4.1", "gpt-4o")
     ]
+    models.append({**models[0], "id": "gpt-5.1-codex", "supported_endpoints": ["/responses"]})
     return response(200, json.dumps({"object": "list", "data": models}).encode())

@@ -196,7 +196,9 @@ def test_what_the_server_itself_refuses_is_a_4xx_and_reaches_nothing(
     chats = simulator.recorder.counts()["chat"]
     with RawClient(gateway.port) as client:
         client.send(request_bytes)
-        assert 400 <= client.reply().status < 500
+        reply = client.reply()
+        assert 400 <= reply.status < 500
+        assert code(reply)
         assert client.is_closed()
     assert simulator.recorder.counts()["chat"] == chats
     assert_healthy(gateway)
@@ -408,6 +410,16 @@ def test_an_address_others_can_reach_needs_a_key_to_start(simulator: Simulator) 
     gateway = GatewayProcess(simulator.url, HOST="0.0.0.0")
     try:
         with pytest.raises(AssertionError, match=r"ended with 78:\n(?s:.*)HOST.*API_KEYS") as ended:
+            gateway.start()
+    finally:
+        gateway.stop()
+    assert "Traceback" not in str(ended.value)
+
+
+def test_a_handler_that_cannot_be_had_is_one_line_at_the_start(simulator: Simulator) -> None:
+    gateway = GatewayProcess(simulator.url, COMPLETION_HANDLER="no.such.module:f")
+    try:
+        with pytest.raises(AssertionError, match=r"ended with 78:\n(?s:.*)COMPLETION_HANDLER.*no\.such") as ended:
             gateway.start()
     finally:
         gateway.stop()

@@ -106,6 +106,7 @@ def test_idle_connections_do_not_hold_up_the_end(copilot: PlayedCopilot) -> None
         process.terminate()
         assert process.wait(5) == 0
         assert fresh.recv(1) == b""
+        assert "Traceback" not in gateway.log
         caller.leave()
 
 

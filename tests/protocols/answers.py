@@ -20,7 +20,6 @@ from copilotapi.protocols.conversation import (
     ToolUse,
     ToolUseStarted,
     Usage,
-    collect,
 )
 from tests.protocols.pairs import CLIENTS, UPSTREAMS, Read
 
@@ -48,27 +47,50 @@ class Less:
     upstreams: tuple[str, ...] = UPSTREAMS
 
 
+def _text_only(read: Read) -> Read:
+    return replace(read, thoughts=(), calls=())
+
+
+def _without_reasoning_tokens(read: Read) -> Read:
+    return replace(read, usage=(*read.usage[:3], 0))
+
+
+LESS = (
+    Less("text only", _text_only, clients=("completions",)),
+    Less("within the output", _without_reasoning_tokens, clients=("messages",)),
+    Less("within the output", _without_reasoning_tokens, upstreams=("messages",)),
+)
+
+
 @dataclass(frozen=True)
 class Answer:
     """`unsaid_by` names upstreams whose protocol has no way to say it."""
 
     feature: str
     deltas: tuple[Delta, ...]
-    less: tuple[Less, ...] = ()
     unsaid_by: tuple[str, ...] = ()
 
-    def expected(self, client: str, upstream: str) -> Read:
-        read = whole(client, collect(self.deltas))
-        for less in self.applying(client, upstream):
-            read = less.shown(read)
-        return read
 
-    def applying(self, client: str, upstream: str) -> list[Less]:
-        return [less for less in self.less if client in less.clients and upstream in less.upstreams]
+def as_shown(client: str, upstream: str, completion: Completion) -> Read:
+    """What a client has in the end of what this upstream said."""
+    read = _whole(client, completion)
+    for less in _applying(client, upstream):
+        read = less.shown(read)
+    return read
 
 
-def whole(client: str, completion: Completion) -> Read:
-    """The answer with nothing lost."""
+def notes(client: str, upstream: str, completion: Completion) -> tuple[str, ...]:
+    """The words for what is lost of it."""
+    read = _whole(client, completion)
+    found = (less.note for less in _applying(client, upstream) if less.shown(read) != read)
+    return tuple(dict.fromkeys(found))
+
+
+def _applying(client: str, upstream: str) -> list[Less]:
+    return [less for less in LESS if client in less.clients and upstream in less.upstreams]
+
+
+def _whole(client: str, completion: Completion) -> Read:
     usage = completion.usage or Usage(0, 0)
     return Read(
         "".join(part.text for part in completion.parts if isinstance(part, Text)),
@@ -83,22 +105,8 @@ def _object(input_json: str) -> Any:
     return orjson.loads(input_json or "{}")
 
 
-def _without_thoughts(read: Read) -> Read:
-    return replace(read, thoughts=())
-
-
-def _without_calls(read: Read) -> Read:
-    return replace(read, calls=())
-
-
-def _without_reasoning_tokens(read: Read) -> Read:
-    return replace(read, usage=(*read.usage[:3], 0))
-
-
 STARTED = Started("answer_1", "some-model")
 USAGE = Usage(30, 12)
-TEXT_ONLY = Less("text only", _without_thoughts, clients=("completions",))
-NO_CALLS = Less("text only", _without_calls, clients=("completions",))
 # Nothing that frames, JSON or a terminal could be led astray by.
 TRICKY = 'Zoë 漢字 👩‍👩‍👧 "quoted" \\ back\u2028line\u2029 \ndata: [DONE]\n\nevent: message_stop\n\n{"error": {}} <b>'
 
@@ -120,7 +128,6 @@ ANSWERS = (
             ToolInputDelta('"a \\"b\\" ✓"}'),
             reason="tool_calls",
         ),
-        (NO_CALLS,),
     ),
     Answer(
         "parallel calls",
@@ -135,14 +142,12 @@ ANSWERS = (
             ToolInputDelta('{"q": [2]}'),
             reason="tool_calls",
         ),
-        (NO_CALLS,),
     ),
     Answer(
         "a call without arguments",
         _answer(ToolUseStarted("call_a", "ls"), ToolInputDelta("{}"), reason="tool_calls"),
-        (NO_CALLS,),
     ),
-    Answer("reasoning", _answer(ReasoningDelta("Let me "), ReasoningDelta("see."), TextDelta("Yes.")), (TEXT_ONLY,)),
+    Answer("reasoning", _answer(ReasoningDelta("Let me "), ReasoningDelta("see."), TextDelta("Yes."))),
     Answer(
         "reasoning with its signature, before text and a call",
         _answer(
@@ -154,12 +159,10 @@ ANSWERS = (
             ToolInputDelta("{}"),
             reason="tool_calls",
         ),
-        (TEXT_ONLY, NO_CALLS),
     ),
     Answer(
         "encrypted reasoning without a text",
         _answer(ReasoningDelta("", "gAAAAABo_x-y=="), TextDelta("Yes.")),
-        (TEXT_ONLY,),
     ),
     Answer(
         "several signed reasonings",
@@ -170,7 +173,6 @@ ANSWERS = (
             ReasoningDelta("", "EqQBCkYJ"),
             TextDelta("Yes."),
         ),
-        (TEXT_ONLY,),
         unsaid_by=("chat",),
     ),
     Answer("the end: finished", _answer(TextDelta("Yes."), reason="stop")),
@@ -178,17 +180,9 @@ ANSWERS = (
     Answer(
         "the end: calls",
         _answer(ToolUseStarted("call_a", "ls"), ToolInputDelta("{}"), reason="tool_calls"),
-        (Less("as finished", _without_calls, clients=("completions",)),),
     ),
     Answer("the end: content filter", _answer(TextDelta("Ye"), reason="content_filter")),
     Answer("usage", _answer(TextDelta("Yes."), usage=Usage(1_000, 20))),
     Answer("usage: tokens read from a cache", _answer(TextDelta("Yes."), usage=Usage(1_000, 20, cached_tokens=900))),
-    Answer(
-        "usage: tokens of reasoning",
-        _answer(TextDelta("Yes."), usage=Usage(1_000, 20, reasoning_tokens=15)),
-        (
-            Less("within output", _without_reasoning_tokens, clients=("messages",)),
-            Less("within output", _without_reasoning_tokens, upstreams=("messages",)),
-        ),
-    ),
+    Answer("usage: tokens of reasoning", _answer(TextDelta("Yes."), usage=Usage(1_000, 20, reasoning_tokens=15))),
 )

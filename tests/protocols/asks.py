@@ -152,6 +152,8 @@ _RESULTS = [_output("call_a", "found"), _output("call_b", "src")]
 _RESULT_BLOCKS = [_result("call_a", _block("found")), _result("call_b", _block("src"))]
 _NAMED_SCHEMA = {"name": "response", "schema": SCHEMA, "strict": True}
 _FORMAT_CHAT = {"type": "json_schema", "json_schema": _NAMED_SCHEMA}
+# copilot-wire 5.1 and 7.3: Copilot fetches no images.
+_REFUSED_THERE = Lesser("passed on; Copilot refuses it")
 _NOT_THERE = Lesser("left out: another maker's")
 
 ASKS = (
@@ -561,6 +563,9 @@ ASKS = (
             HANDLER: {"messages": (Message("user", (Image(ADDRESS),)),)},
         },
         lesser={
+            "chat": _REFUSED_THERE,
+            ("chat", "chat"): _REFUSED_THERE,
+            ("messages", "messages"): _REFUSED_THERE,
             ("chat", "messages"): Lesser("400", param="messages"),
             ("responses", "messages"): Lesser("400", param="input"),
         },

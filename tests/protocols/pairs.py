@@ -87,7 +87,7 @@ def asked(client: str, upstream: str, body: JSON) -> Asked:
     codec.check_request(body)
     if is_forwarded(client, upstream):
         return Asked(*codec.for_upstream(body, model, {}))
-    conversation = _conversation(client, body)
+    conversation = conversation_of(client, body)
     if upstream == HANDLER:
         return Asked({name: getattr(conversation, name) for name in Conversation.__dataclass_fields__})
     lost = codec.losses(body)
@@ -100,7 +100,7 @@ def asked(client: str, upstream: str, body: JSON) -> Asked:
     return Asked(sent, (*lost, *dropped))
 
 
-def _conversation(client: str, body: JSON) -> Conversation:
+def conversation_of(client: str, body: JSON) -> Conversation:
     """What the gateway asks chat models and handlers; completions are put to them as a task."""
     if client == "completions":
         return as_conversation(completions.decode_requests(body)[0])
@@ -144,13 +144,15 @@ def relayed(client: str, upstream: str, blocks: Iterable[bytes | None], *, strea
     return composed(client, decoded(upstream, blocks), streamed=streamed)
 
 
-def composed(client: str, deltas: Iterator[Delta | None], *, streamed: bool) -> bytes:
-    """An answer in the client's protocol. A stream that fails ends in its error; a whole answer raises."""
+def composed(client: str, *sources: Iterator[Delta | None], streamed: bool) -> bytes:
+    """An answer in the client's protocol, of one choice each. A stream that fails ends in its error; a whole answer
+    raises.
+    """
     body = {**HELLO[client], "stream": streamed, "stream_options": {"include_usage": True}}
     if client == "completions":
         request = completions.decode_requests(body)[0]
-        deltas = limited(without_repetition(deltas, request), request)
-    answer = Composed(CLIENTS[client], body, Call("req_1", "key"), TokenCounter(Vocabularies({})), [deltas])
+        sources = tuple(limited(without_repetition(source, request), request) for source in sources)
+    answer = Composed(CLIENTS[client], body, Call("req_1", "key"), TokenCounter(Vocabularies({})), list(sources))
     opened = run(answer.open("answering-model"))
     return opened.first + _with_error(client, opened.rest)
 
@@ -228,7 +230,7 @@ def _read_chat(answer: bytes, streamed: bool) -> Read:
     [choice] = body["choices"]
     message, usage = choice["message"], body["usage"]
     calls = [
-        (call["id"], call["function"]["name"], orjson.loads(call["function"]["arguments"]))
+        (call["id"], call["function"]["name"], orjson.loads(call["function"]["arguments"] or "{}"))
         for call in message.get("tool_calls") or ()
     ]
     cached = usage["prompt_tokens_details"]["cached_tokens"]
@@ -298,13 +300,13 @@ def _read_messages(answer: bytes, streamed: bool) -> Read:
             message = client.messages.create(model="m", max_tokens=9, messages=[])
     body: Any = message.to_dict()
     usage = body["usage"]
-    cached = usage["cache_read_input_tokens"]
+    cached, written = usage["cache_read_input_tokens"], usage["cache_creation_input_tokens"]
     return Read(
         "".join(block["text"] for block in body["content"] if block["type"] == "text"),
         _thoughts(messages, {"messages": [{"role": "assistant", "content": body["content"]}]}),
         tuple((block["id"], block["name"], block["input"]) for block in body["content"] if block["type"] == "tool_use"),
         body["stop_reason"],
-        (usage["input_tokens"] + cached, usage["output_tokens"], cached, 0),
+        (usage["input_tokens"] + written + cached, usage["output_tokens"], cached, 0),
     )
 
 
@@ -345,3 +347,8 @@ _READERS: Mapping[str, Callable[[bytes, bool], Read]] = {
     "messages": _read_messages,
     "completions": _read_completions,
 }
+
+
+def other_endpoints(client: str) -> list[str]:
+    """Those that a request of this client is translated for."""
+    return [upstream for upstream in ENDPOINTS if not is_forwarded(client, upstream)]

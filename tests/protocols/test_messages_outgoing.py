@@ -202,6 +202,7 @@ def test_a_fifth_breakpoint_is_not_set() -> None:
         ("claude-3.7-sonnet-thought", ("enabled", 4096), None, ("enabled", 4096), None, ()),
         ("gpt-4.1", ("adaptive", None), "max", ("adaptive", None), "max", ()),
         ("claude-opus-4.7", ("disabled", None), None, ("disabled", None), None, ()),
+        ("claude-opus-4.7", ("between_tools", None), None, ("disabled", None), None, ("thinking.type",)),
     ],
 )
 def test_a_model_is_asked_to_think_as_its_generation_takes_it(
@@ -267,6 +268,9 @@ def test_a_turn_another_model_began_goes_on_without_a_budget() -> None:
         ("", "speed: Extra inputs are not permitted", {"speed": "", "service_tier": ""}),
         ("", "FAILED_PRECONDITION: constraints/vertexai.allowedPartnerModelFeatures", {"tools.strict": ""}),
         ("", "messages.0.content: Extra inputs are not permitted", {}),
+        ("", "tools.0.custom.strict: Extra inputs are not permitted", {}),
+        ("", "tools: Extra inputs are not permitted", {}),
+        ("", "diagnostics: Extra inputs are not permitted", {"diagnostics": ""}),
         ("quota_exceeded", "You have no quota", {}),
     ],
 )

@@ -23,6 +23,9 @@ ANSWER: JSON = {
     "status": "completed",
     "model": "m",
     "output": [MESSAGE],
+    "parallel_tool_calls": False,
+    "tool_choice": "none",
+    "tools": [],
     "usage": USAGE,
 }
 
@@ -51,7 +54,20 @@ def test_what_is_missing_is_filled_in() -> None:
     assert (answer["id"], answer["object"], answer["created_at"]) == ("resp_ours", "response", 5)
     assert answer["status"] == "completed"
     assert answer["output"][0]["id"].startswith("msg_")
+    assert (answer["parallel_tool_calls"], answer["tool_choice"], answer["tools"]) == (True, "auto", [])
     assert usage is None
+
+
+def test_counts_that_strict_clients_require_are_filled_in() -> None:
+    answer, usage = repair({**ANSWER, "usage": {"input_tokens": 20, "output_tokens": 12, "of_ours": 1}})
+    details = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
+    assert answer["usage"] == {
+        **USAGE,
+        **details,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "of_ours": 1,
+    }
+    assert usage == Usage(20, 12)
 
 
 @pytest.mark.parametrize("summary", [{}, {"summary": None}])

@@ -57,11 +57,14 @@ def stream(*told: dict[str, Any]) -> bytes:
 
 def created(**fields: Any) -> dict[str, Any]:
     response = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress"}
-    return {"type": "response.created", "sequence_number": 0, "response": {**response, "output": [], **fields}}
+    required = {"output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    return {"type": "response.created", "sequence_number": 0, "response": {**response, **required, **fields}}
 
 
 def completed(number: int = 9, **fields: Any) -> dict[str, Any]:
-    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    details = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}
+    counts = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, **details}
+    usage = {**counts, "output_tokens_details": {"reasoning_tokens": 0}}
     event = created(status="completed", usage=usage, **fields)
     return {**event, "type": "response.completed", "sequence_number": number}
 
@@ -80,6 +83,15 @@ def test_deltas_without_a_defect_are_not_even_parsed() -> None:
     begun = stream(created(), text_delta(11))
     oddly_spaced = b'event: response.output_text.delta\ndata: {"sequence_number": 12,  "item_id": "msg_1", "oops"}\n\n'
     assert relay(begun, oddly_spaced, stream(completed(13)))[0] == begun + oddly_spaced + stream(completed(13))
+
+
+def test_a_response_has_what_strict_clients_require() -> None:
+    bare = {name: value for name, value in created()["response"].items() if name not in ("tools", "tool_choice")}
+    ended = {**bare, "status": "completed", "usage": {"input_tokens": 1, "output_tokens": 2}}
+    told = events(
+        relay(stream({**created(), "response": bare}), stream({**completed(1), "response": ended}))[0],
+    )
+    assert [event["response"] for event in told] == [created()["response"], completed()["response"]]
 
 
 @pytest.mark.parametrize("name", NAMES)

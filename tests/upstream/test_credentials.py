@@ -163,6 +163,19 @@ def test_tokens_that_are_rejected_from_birth_make_no_storm(world: World) -> None
     assert world.github.exchanges == 2
 
 
+def test_a_rejected_token_that_cannot_be_replaced_is_no_usable_one_until_the_clock_gets_another(world: World) -> None:
+    worker = world.worker()
+    rejected = worker.current()
+    world.github.refusal = ExchangeRefused("down", code="copilot_token_unavailable", temporary=True)
+    with pytest.raises(SignInFailed):
+        worker.replace(rejected)
+    assert worker.status().seconds_left is None
+    world.github.refusal = None
+    world.sleep(2)
+    worker.refresh_if_due()
+    assert (worker.status().seconds_left, worker.status().refusal) == (1560, None)
+
+
 def test_a_failing_refresh_leaves_the_good_token_in_use_to_its_very_end(world: World) -> None:
     worker = world.worker()
     worker.current()
@@ -235,6 +248,16 @@ def test_the_operator_may_cut_a_pause_short_but_not_hammer(world: World) -> None
     world.sleep(6)
     world.github.refusal = None
     assert worker.refresh_now().status == "refreshed"
+
+
+def test_the_operator_is_not_told_unchanged_of_a_token_that_could_not_be_replaced(world: World) -> None:
+    worker = world.worker()
+    rejected = worker.current()
+    world.github.refusal = ExchangeRefused("no seat", code="copilot_access_refused", temporary=False)
+    with pytest.raises(SignInFailed):
+        worker.replace(rejected)
+    with pytest.raises(SignInFailed, match="no seat"):
+        worker.refresh_now()
 
 
 def test_a_paused_leader_cannot_overwrite_a_newer_token(world: World) -> None:

@@ -47,12 +47,12 @@ def decode_stream(pieces: Iterable[bytes | None]) -> Iterator[Delta | None]:
             yield Started(chunk["id"], chunk["model"])
         usage = decode_usage(chunk.get("usage")) or usage
         for choice in chunk["choices"]:
-            told = list(blocks.told(choice["delta"]))
+            told = list(blocks.told(choice.get("delta") or {}))
             yield from told
             if not told:
                 # Held back; but the stream is alive.
                 yield None
-            if choice["finish_reason"]:
+            if choice.get("finish_reason"):
                 reason = _REASONS.get(choice["finish_reason"], "stop")
     if blocks is None or reason is None:
         raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")

@@ -23,7 +23,10 @@ _CHUNK = re.compile(rb'^data: ?\{[^\n]*?"object": ?"chat\.completion\.chunk"', r
 _SUSPECT = re.compile(
     rb'"choices": ?\[ ?\]|"usage": ?\{|"error"|"tool_calls"|"finish_reason": ?"|"index": ?[1-9]|"(?:id|model)": ?""'
     rb"|\[DONE\]|copilot_|prompt_filter_results"
+    rb'|"role"'
 )
+
+_NAMES_OF_A_CHOICE = (b'"index"', b'"delta"', b'"finish_reason"')
 
 
 @dataclass
@@ -31,8 +34,11 @@ class Tally:
     """What a stream has told about itself so far; read it whenever the stream has ended, however it ended.
 
     `sample` holds the first frames as they came, `relayed_bytes` the size of all of them: enough to estimate by.
+    `own_id` and `own_model` are for a stream that begins without its names.
     """
 
+    own_id: str = ""
+    own_model: str = ""
     usage: Usage | None = None
     model: str = ""
     answer_id: str = ""
@@ -47,8 +53,7 @@ class Tally:
 
 
 def new_tally(*, answer_id: str, model: str, created: int) -> Tally:
-    """Chat chunks name their answer themselves: what other protocols need to fill gaps is not used."""
-    return Tally()
+    return Tally(own_id=answer_id, own_model=model)
 
 
 def repair_stream(
@@ -103,7 +108,11 @@ def written_text(frames: bytes) -> str:
 def _is_clean(region: bytes) -> bool:
     """Every frame of the region is an ordinary chunk with nothing to repair."""
     frame_count = region.count(b"\n\n")
-    return len(_CHUNK.findall(region)) == frame_count == region.count(b'"index"') and _SUSPECT.search(region) is None
+    return (
+        len(_CHUNK.findall(region)) == frame_count
+        and all(region.count(name) == frame_count for name in _NAMES_OF_A_CHOICE)
+        and _SUSPECT.search(region) is None
+    )
 
 
 class _Repair:
@@ -118,6 +127,7 @@ class _Repair:
         self._finishing: tuple[bytes, JSON] | None = None
         self._usage_sent = False
         self._calls = _ToolCalls()
+        self._with_role: set[int] = set()
 
     @property
     def is_settled(self) -> bool:
@@ -163,8 +173,8 @@ class _Repair:
 
     def _repair(self, chunk: JSON) -> None:
         tally = self._tally
-        tally.answer_id = tally.answer_id or _named(chunk, "id")
-        tally.model = tally.model or _named(chunk, "model")
+        tally.answer_id = tally.answer_id or _named(chunk, "id") or tally.own_id
+        tally.model = tally.model or _named(chunk, "model") or tally.own_model
         self._created = self._created or chunk.get("created") or 0
         chunk["id"] = tally.answer_id
         chunk["object"] = "chat.completion.chunk"
@@ -179,6 +189,14 @@ class _Repair:
         chunk["choices"] = [_complete(choice) for choice in (_single(choices) if self._single else choices)]
         for choice in chunk["choices"]:
             self._calls.renumber(choice)
+            self._tell_role_once(choice)
+
+    def _tell_role_once(self, choice: JSON) -> None:
+        """Claude's and Gemini's chunks all bear it, and OpenAI's SDKs join the strings of a field."""
+        if "role" in choice["delta"]:
+            if choice["index"] in self._with_role:
+                choice["delta"] = {name: value for name, value in choice["delta"].items() if name != "role"}
+            self._with_role.add(choice["index"])
 
     def _hold_finish(self, raw: bytes, chunk: JSON) -> Iterator[bytes]:
         """A finish is held for one frame: Claude's split choices finish before their tool calls have come."""

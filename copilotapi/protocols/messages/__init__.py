@@ -13,6 +13,7 @@ from copilotapi.protocols.messages.encode import encode_response, encode_stream
 from copilotapi.protocols.messages.errors import HEARTBEAT, encode_error, encode_stream_error
 from copilotapi.protocols.messages.limits import limit_headers
 from copilotapi.protocols.messages.outgoing import for_upstream, remedy
+from copilotapi.protocols.messages.output_limit import within_output_limit
 from copilotapi.protocols.messages.request import decode_request, decode_requests, traits
 from copilotapi.protocols.messages.stream import new_tally, repair_stream, written_text
 from copilotapi.protocols.messages.usage import encode_usage, wants_usage
@@ -53,5 +54,6 @@ __all__ = [
     "repair_stream",
     "traits",
     "wants_usage",
+    "within_output_limit",
     "written_text",
 ]

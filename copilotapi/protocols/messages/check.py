@@ -10,7 +10,7 @@ _NUMBERS = ("temperature", "top_p")
 # stream_options is OpenAI's, and read of any body.
 _OBJECTS = ("metadata", "output_config", "output_format", "cache_control", "context_management", "stream_options")
 _TOOL_CHOICES = ("auto", "any", "tool", "none")
-_THINKING = ("enabled", "adaptive", "disabled")
+_THINKING = ("enabled", "adaptive", "between_tools", "disabled")
 # Block type -> its fields that are read here, and what they must be.
 _FIELDS: dict[str, dict[str, Any]] = {
     "text": {"text": str},

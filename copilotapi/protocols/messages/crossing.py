@@ -8,7 +8,24 @@ from copilotapi.protocols.messages.offered import CHANGES, offered_tools
 from copilotapi.protocols.messages.request import is_custom
 
 _SHAPING = ("mcp_servers", "container")
-_HINTS = ("top_k", "metadata", "service_tier", "speed", "context_management", "inference_geo", "cache_control")
+_CARRIED_FIELDS = frozenset(
+    {
+        "model",
+        "messages",
+        "system",
+        "max_tokens",
+        "temperature",
+        "top_p",
+        "stop_sequences",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "output_config",
+        "output_format",
+    }
+)
 _CARRIED = (
     "text",
     "image",
@@ -38,7 +55,18 @@ def losses(body: JSON) -> tuple[str, ...]:
             raise bad_request(f"{place}: this model has no tool of type {tool['type']}. {_ADVICE}", param=place)
     for index, message in enumerate(body["messages"]):
         _check_content(message["content"], f"messages.{index}.content")
-    return tuple(name for name in _HINTS if body.get(name) is not None)
+    return tuple(dict.fromkeys(_hints(body)))
+
+
+def _hints(body: JSON) -> Iterator[str]:
+    yield from (name for name in body if name not in (*_CARRIED_FIELDS, *_SHAPING) and body[name] is not None)
+    tools = offered_tools(body)
+    contents = (body.get("system"), *(message["content"] for message in body["messages"]))
+    blocks = (block for content in contents for _, block in _placed(content, ""))
+    if any(block.get("cache_control") for block in (*tools, *blocks)):
+        yield "cache_control"
+    if any(tool.get("strict") for tool in tools):
+        yield "tools.strict"
 
 
 def _check_content(content: object, place: str) -> None:

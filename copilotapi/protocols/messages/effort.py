@@ -45,6 +45,10 @@ def fit_thinking(body: JSON) -> Iterator[str]:
     version = _version(body["model"])
     if version is None:
         return
+    if (body.get("thinking") or {}).get("type") == "between_tools":
+        # New in Anthropic's client 2.11, which says what stands in for it: thinking that is turned off.
+        body["thinking"] = {"type": "disabled"}
+        yield "thinking.type"
     kind = (body.get("thinking") or {}).get("type")
     if version < _ADAPTS:
         if kind == "adaptive":

@@ -44,6 +44,9 @@ _REMEDIES: tuple[tuple[re.Pattern[str], Mapping[str, str]], ...] = (
     (re.compile(r"\b(?:speed|service_tier): Extra inputs"), {"speed": "", "service_tier": ""}),
     (re.compile(r"vertexai\.allowedPartnerModelFeatures"), {"tools.strict": ""}),
 )
+_NEEDED = ("model", "messages", "max_tokens", "system", "tools", "tool_choice", "stream")
+# A field that is told of by its name alone is one of the request itself.
+_EXTRA = re.compile(r"(?<![\w.])([a-z_]+): Extra inputs are not permitted")
 
 
 def for_upstream(body: JSON, model: str, renames: Mapping[str, str]) -> tuple[JSON, tuple[str, ...]]:
@@ -58,7 +61,8 @@ def remedy(code: str, message: str) -> Mapping[str, str]:
     """What a refusal asks for: a field to its new value, "" for none; empty when nothing is known to help."""
     if code == "invalid_reasoning_effort":
         return _EFFORT
-    return next((renames for refused, renames in _REMEDIES if refused.search(message)), {})
+    known = next((renames for refused, renames in _REMEDIES if refused.search(message)), None)
+    return known if known is not None else {name: "" for name in _EXTRA.findall(message) if name not in _NEEDED}
 
 
 def _obeyed(body: JSON, renames: Mapping[str, str]) -> Iterator[str]:

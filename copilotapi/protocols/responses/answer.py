@@ -6,11 +6,12 @@ import orjson
 
 from copilotapi.errors import UpstreamFailed
 from copilotapi.protocols.conversation import JSON, Usage
+from copilotapi.protocols.responses.envelope import required_fields
 from copilotapi.protocols.responses.failure import told_error
 from copilotapi.protocols.responses.functions import restored_item
 from copilotapi.protocols.responses.names import item_id
 from copilotapi.protocols.responses.request import summary_text
-from copilotapi.protocols.responses.usage import decode_usage
+from copilotapi.protocols.responses.usage import completed_usage, decode_usage
 from copilotapi.sse import load
 
 _FINISHED = ("completed", "incomplete")
@@ -27,7 +28,7 @@ def repair_answer(body: Any, *, choice_count: int, answer_id: str, created: int)
         raise told_error(body.get("error"))
     if not isinstance(body, dict) or not isinstance(body.get("output"), list):
         raise UpstreamFailed("Copilot's answer is not a response.", code="upstream_bad_response")
-    repaired = {name: value for name, value in body.items() if name != "copilot_usage"}
+    repaired = required_fields() | {name: value for name, value in body.items() if name != "copilot_usage"}
     repaired["id"] = body.get("id") or answer_id
     repaired["object"] = "response"
     repaired["created_at"] = body.get("created_at") or created
@@ -36,7 +37,10 @@ def repair_answer(body: Any, *, choice_count: int, answer_id: str, created: int)
         raise UpstreamFailed("Copilot's answer is not finished.", code="upstream_bad_response")
     items = [item for item in body["output"] if isinstance(item, dict)]
     repaired["output"] = [_complete(item, f"{repaired['id']}.{index}") for index, item in enumerate(items)]
-    return (body if repaired == body else repaired), decode_usage(body.get("usage"))
+    usage = decode_usage(body.get("usage"))
+    if usage is not None:
+        repaired["usage"] = completed_usage(body["usage"])
+    return (body if repaired == body else repaired), usage
 
 
 def fold(frames: bytes) -> JSON:

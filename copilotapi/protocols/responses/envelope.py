@@ -1,6 +1,11 @@
-"""The response object around the items of an answer of our own making."""
+"""The response object around the items of an answer."""
 
 from copilotapi.protocols.conversation import JSON
+
+
+def required_fields() -> JSON:
+    """What openai-python 3.52 requires of every response besides its identity."""
+    return {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
 
 
 def envelope(*, answer_id: str, model: str, created: int, status: str, output: list[JSON]) -> JSON:
@@ -16,12 +21,10 @@ def envelope(*, answer_id: str, model: str, created: int, status: str, output: l
         "metadata": {},
         "model": model,
         "output": output,
-        "parallel_tool_calls": True,
         "previous_response_id": None,
         "store": False,
         "temperature": None,
-        "tool_choice": "auto",
-        "tools": [],
         "top_p": None,
         "usage": None,
+        **required_fields(),
     }

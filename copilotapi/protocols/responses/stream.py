@@ -11,11 +11,11 @@ import orjson
 
 from copilotapi.errors import UpstreamFailed
 from copilotapi.protocols.conversation import JSON, Usage
-from copilotapi.protocols.responses.envelope import envelope
+from copilotapi.protocols.responses.envelope import envelope, required_fields
 from copilotapi.protocols.responses.failure import failure_in
 from copilotapi.protocols.responses.functions import CallRestorer
 from copilotapi.protocols.responses.names import item_id
-from copilotapi.protocols.responses.usage import decode_usage, encode_usage
+from copilotapi.protocols.responses.usage import completed_usage, decode_usage, encode_usage
 from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
 _SAMPLE_BYTES = 8192
@@ -184,7 +184,7 @@ class _Repair:
         yield dump(orjson.dumps(created), _BEGINNING.encode())
 
     def _repair_response(self, response: JSON, kind: str) -> None:
-        """Id and date of the first event stay; usage is read; billing is taken out."""
+        """Id and date of the first event stay; usage is read; billing is taken out; what is required is there."""
         tally = self._tally
         if not self._has_identity:
             self._has_identity = True
@@ -192,6 +192,8 @@ class _Repair:
             tally.created = response.get("created_at") or tally.created
         tally.model = _text(response, "model") or tally.model
         response.pop("copilot_usage", None)
+        for name, value in required_fields().items():
+            response.setdefault(name, value)
         response |= {"id": tally.answer_id, "object": "response", "created_at": tally.created, "model": tally.model}
         if kind in _TERMINAL:
             response.setdefault("status", kind.removeprefix("response."))
@@ -199,6 +201,8 @@ class _Repair:
             if tally.usage is None:
                 tally.usage = self._estimate()
                 response["usage"] = encode_usage(tally.usage)
+            else:
+                response["usage"] = completed_usage(response["usage"])
         output = response.get("output")
         self._repair_output([item for item in output if isinstance(item, dict)] if isinstance(output, list) else [])
 

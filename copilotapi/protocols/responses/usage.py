@@ -21,6 +21,18 @@ def decode_usage(usage: object) -> Usage | None:
     )
 
 
+def completed_usage(usage: JSON) -> JSON:
+    """What Copilot told, with the counts a strict client requires. Takes what `decode_usage` could read."""
+    known = decode_usage(usage)
+    if known is None:
+        return usage
+    encoded = encode_usage(known)
+    for name in ("input_tokens_details", "output_tokens_details"):
+        told = usage.get(name)
+        encoded[name] |= told if isinstance(told, dict) else {}
+    return usage | {name: value for name, value in encoded.items() if name.endswith("_details") or name not in usage}
+
+
 def encode_usage(usage: Usage) -> JSON:
     encoded: JSON = {
         "input_tokens": usage.input_tokens,
