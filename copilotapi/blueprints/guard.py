@@ -182,7 +182,8 @@ def _why_unknown(given: str) -> str:
 
 
 def _unauthorized(message: str) -> ApiError:
-    headers = {"WWW-Authenticate": 'Bearer realm="copilotapi"'}
+    # Without the second, Claude Code 2.1 asks ten times more with the same key before it says what is wrong.
+    headers = {"WWW-Authenticate": 'Bearer realm="copilotapi"', "X-Should-Retry": "false"}
     return ApiError(message, status=401, kind="invalid_request_error", code="invalid_api_key", headers=headers)
 
 

@@ -115,8 +115,10 @@ def test_the_models_are_refused_to_each_client_in_its_own_words(path: str) -> No
     client = caller(api_keys="sk-0123456789abcdef")
     plain = client.get(path).get_json()
     assert plain["error"]["code"] == "invalid_api_key"
-    anthropics = client.get(path, headers={"anthropic-version": "2023-06-01"}).get_json()
+    response = client.get(path, headers={"anthropic-version": "2023-06-01"})
+    anthropics = response.get_json()
     assert (anthropics["type"], anthropics["error"]["type"]) == ("error", "authentication_error")
+    assert response.headers["x-should-retry"] == "false"
 
 
 def test_a_model_of_which_copilot_tells_little_is_shown_all_the_same(client: FlaskClient) -> None:

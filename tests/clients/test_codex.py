@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from copilotapi.simulator import Simulator
+from copilotapi.simulator.recorder import Recorded
 from tests.clients.codex import Codex
 from tests.faults.played_copilot import DONE, GOOD_STREAM, PlayedCopilot, saying, streamed
 from tests.gateway_process import GITHUB_TOKEN, GatewayProcess
@@ -58,13 +59,16 @@ def asked(gateway: GatewayProcess) -> list[tuple[str, int]]:
     return [(line["method"], line["status"]) for line in lines]
 
 
+def answered(simulator: Simulator, path: str) -> list[Recorded]:
+    """What was sent there and answered with 200; an answer may have arrived before it is recorded as given."""
+    requests = simulator.recorder.requests
+    assert simulator.recorder.wait_for(lambda: all(request.status is not None for request in requests), 5)
+    return [request for request in requests if request.path == path and request.status == 200]
+
+
 def upstream_bodies(simulator: Simulator, path: str) -> list[Any]:
     """What was sent there and answered with 200."""
-    return [
-        json.loads(request.body)
-        for request in simulator.recorder.requests
-        if request.path == path and request.status == 200
-    ]
+    return [json.loads(request.body) for request in answered(simulator, path)]
 
 
 @pytest.mark.parametrize("model", _PATHS)
@@ -78,8 +82,8 @@ def test_a_turn_runs_a_command_and_tells_what_it_printed(codex: Codex, simulator
     assert turn.usage["input_tokens"] > 10_000
     assert turn.usage["output_tokens"] > 0
     assert turn.errors == []
-    answered = [request for request in simulator.recorder.requests if request.path == _PATHS[model]]
-    assert [request.headers["x-initiator"] for request in answered if request.status == 200] == ["user", "agent"]
+    initiators = [request.headers["x-initiator"] for request in answered(simulator, _PATHS[model])]
+    assert initiators == ["user", "agent"]
 
 
 def test_encrypted_reasoning_comes_back_with_the_result_it_led_to(codex: Codex, simulator: Simulator) -> None:
