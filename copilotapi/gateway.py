@@ -41,6 +41,7 @@ _FALLBACK_STATUSES = (429, 502, 503, 504)
 
 # In the order of preference for a model that has several and not the caller's own (copilot-wire 6.1, 7.1).
 _CODECS: tuple[Codec, ...] = (responses, messages, chat)
+_ENDPOINTS = frozenset(codec.ENDPOINT for codec in _CODECS)
 
 Answering: TypeAlias = Relay | Composed
 Source: TypeAlias = Iterator[Delta | None]
@@ -130,10 +131,10 @@ class Gateway:
             return (yield from self._begun(codec, body, call, model, attempts))
         except UpstreamRefused as exc:
             endpoint = attempts[-1].endpoint
-            if exc.upstream_code != "unsupported_api_for_model" or codec.HOST != "api":
+            if exc.upstream_code != "unsupported_api_for_model" or endpoint not in _ENDPOINTS:
                 raise
             self._unserved.add((model, endpoint))
-            if endpoint == self._served_by(codec, model).ENDPOINT:
+            if endpoint == self._served_by(codec if codec.HOST == "api" else chat, model).ENDPOINT:
                 raise
             log.info("endpoint_learnt", extra={"model": model, "endpoint": endpoint})
         return (yield from self._begun(codec, body, call, model, attempts))

@@ -105,6 +105,26 @@ def test_the_name_of_a_chat_model_lets_that_model_complete(gateway: GatewayProce
     assert "estimated" not in answer["usage"]
 
 
+@pytest.mark.parametrize("model", ["gpt-5.5", "claude-opus-4.7"])
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_a_chat_model_completes_whatever_endpoint_it_is_served_on(
+    gateway: GatewayProcess, model: str, is_streamed: bool
+) -> None:
+    body = {**GHOST, "model": model, "user": "ada", "stop": ["never"]}
+    reply = gateway.request("POST", "/v1/completions", {**body, "stream": is_streamed})
+    assert reply.status == 200, reply.body
+    assert "dropped:user" in reply.headers["X-CopilotAPI-Warnings"]
+    chunks = [json.loads(frame.data) for frame in load(reply.body)[:-1] if frame.data] if is_streamed else [reply.json]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(choice["text"] for choice in choices)
+    assert choices[-1]["finish_reason"] in ("stop", "length")
+
+
+def test_what_a_chat_model_cannot_be_asked_of_a_completion_is_refused_by_name(gateway: GatewayProcess) -> None:
+    reply = gateway.request("POST", "/v1/completions", {**GHOST, "model": "gpt-4.1", "presence_penalty": 0.5})
+    assert (reply.status, reply.json["error"]["param"]) == (400, "presence_penalty")
+
+
 def test_an_account_without_an_engine_is_served_by_a_chat_model() -> None:
     with Simulator() as simulator:
         listed = [model for model in _catalogue(simulator) if model["capabilities"]["type"] != "completion"]

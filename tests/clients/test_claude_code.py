@@ -94,6 +94,7 @@ def test_a_tool_it_held_back_is_offered_once_it_was_searched_for(tmp_path: Path)
     assert (turn.end["is_error"], turn.end["result"]) == (False, "Hello")
     offered = [{tool["function"]["name"] for tool in body["tools"]} for body in bodies]
     assert ["WebFetch" in names for names in offered] == [False, True]
+    assert not any("DeferredToolPlaceholder" in names for names in offered)
     assert "The tool WebFetch can be called from now on." in json.dumps(bodies[1]["messages"])
 
 

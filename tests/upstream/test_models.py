@@ -264,6 +264,13 @@ def test_a_version_of_claude_that_is_not_there_is_answered_by_the_newest_and_tol
         assert worker.replaced(name) is None
 
 
+@pytest.mark.parametrize(("limits", "most"), [({"max_output_tokens": 9}, 9), ({}, None), ([], None), (None, None)])
+def test_the_longest_answer_is_known_where_the_list_tells_it(world: World, limits: object, most: int | None) -> None:
+    world.listed = [{**GPT, "capabilities": {"type": "chat", "limits": limits}}]
+    assert world.worker().max_output_tokens("gpt-4.1") == most
+    assert world.worker().max_output_tokens("nobody") is None
+
+
 @pytest.mark.parametrize("state", ["unconfigured", "disabled"])
 def test_a_model_whose_terms_are_not_accepted_is_found_only_by_its_name(world: World, state: str) -> None:
     world.listed = [GPT, CLAUDE, {**CLAUDE, "id": "claude-sonnet-5", "policy": {"state": state, "terms": "…"}}]

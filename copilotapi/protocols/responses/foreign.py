@@ -9,7 +9,7 @@ import re
 
 _REDACTED = "redacted_thinking:"
 # https://docs.claude.com/en/docs/build-with-claude/extended-thinking: a signature is a protobuf in base64; all that are
-# shown begin with a field 2 whose message begins with a field 1.
+# shown begin with a field 2 whose message begins with a field 1. Google's begin alike.
 _SIGNATURE = re.compile(rb"\x12[\x80-\xff]*[\x00-\x7f]\x0a")
 _HEAD_CHARS = 12
 
