@@ -201,7 +201,7 @@ def frames(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     """Name and data of each event; AssertionError for a frame that is neither an event nor a comment."""
     told = []
     for frame in body.decode().split("\n\n")[:-1]:
-        if not frame.startswith(":"):
+        if not re.fullmatch(r":[^\n]*", frame):
             found = re.fullmatch(r"event: ([\w.]+)\ndata: (\{.*\})", frame)
             assert found, frame
             told.append((found[1], json.loads(found[2])))
@@ -736,13 +736,14 @@ def test_a_websocket_needs_a_key_like_everything_else(simulator: Simulator) -> N
 
 def test_heartbeats_fall_between_frames_and_no_client_minds_them(asking: Callable[[str], Asked]) -> None:
     """Beside each other: each waits longer than the ten seconds after which the first heartbeat comes."""
-    question = "[[simulate: stall after_events=4 stall_seconds=11]] Hello there"
+    silence = "stall_seconds=11]] Hello there"
 
     def read(model: str) -> bytes:
-        return asking(model).raw_stream(question)
+        """What falls silent in the middle of an event."""
+        return asking(model).raw_stream(f"[[simulate: stall after_bytes=1000 {silence}")
 
     def accumulate(model: str) -> bytes:
-        return asking(model).streamed(question)[1].output_text.encode()
+        return asking(model).streamed(f"[[simulate: stall after_events=4 {silence}")[1].output_text.encode()
 
     def ask(told: tuple[Callable[[str], bytes], str]) -> bytes:
         return told[0](told[1])
