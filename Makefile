@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Not PORT, which is a setting of the gateway: make would hand its own value on to `run`.
 DEMO_PORT := 8000
 
-.PHONY: demo run test check install vocabularies lock clean
+.PHONY: demo run test check bench bench-quick install vocabularies lock clean
 
 demo: vocabularies
 	$(BIN)/copilotapi demo --port $(DEMO_PORT)
@@ -17,6 +17,13 @@ test: .venv/installed-dev vocabularies
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/deptry copilotapi
+
+# CPU, memory and delay beside other gateways, about 20 minutes; writes docs/benchmarks.md.
+bench: .venv/installed-dev vocabularies
+	$(BIN)/python -m bench --write
+
+bench-quick: .venv/installed-dev vocabularies
+	$(BIN)/python -m bench --quick
 
 install: .venv/installed
 

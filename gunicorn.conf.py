@@ -7,12 +7,15 @@ monkey.patch_all()
 
 import atexit  # noqa: E402
 import contextlib  # noqa: E402
+import functools  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
 import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
+import time  # noqa: E402
+import types  # noqa: E402
 import uuid  # noqa: E402
 
 # prometheus_client decides at its import whether workers share their numbers through files.
@@ -25,6 +28,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 import gevent  # noqa: E402
 import gunicorn.util  # noqa: E402
 import orjson  # noqa: E402
+from gevent.server import StreamServer  # noqa: E402
 from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
@@ -38,6 +42,10 @@ except SettingsError as exc:
     sys.exit(os.EX_CONFIG)
 
 
+# Longer than nginx keeps a silent connection (1 s in deploy/nginx.conf), and than a new one takes to ask.
+_SILENT_SECONDS = 2.0
+
+
 class Worker(GeventWorker):
     """gunicorn's own, except that at its end it does not wait for callers who keep a connection and ask nothing.
 
@@ -46,34 +54,60 @@ class Worker(GeventWorker):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._idle = set()
+        self._silent_since = {}
+        self.server_class = functools.partial(_Server, self)
 
     def handle(self, listener, client, addr):
-        self._idle.add(client)
+        self._silent_since[client] = time.monotonic()
         try:
             super().handle(listener, client, addr)
         finally:
-            self._idle.discard(client)
+            self._silent_since.pop(client, None)
 
     def handle_request(self, listener_name, req, sock, addr):
-        self._idle.discard(sock)
+        self._silent_since.pop(sock, None)
         try:
             return super().handle_request(listener_name, req, sock, addr)
         finally:
-            self._idle.add(sock)
+            self._silent_since[sock] = time.monotonic()
 
     def handle_exit(self, sig, frame):
         super().handle_exit(sig, frame)
         gevent.spawn(self._let_go_of_idle_callers)
 
     def _let_go_of_idle_callers(self):
-        """Again each second: streams end one by one."""
+        """Again and again: streams end one by one.
+
+        Not before two seconds of silence: a request that is on its way meanwhile is answered.
+        """
         while True:
-            for client in self._idle:
+            latest = time.monotonic() - _SILENT_SECONDS
+            for client in [client for client, since in self._silent_since.items() if since <= latest]:
                 with contextlib.suppress(OSError):
                     if _asks_nothing(client):
                         _end_reading(client)
-            gevent.sleep(1)
+            gevent.sleep(0.2)
+
+
+class _Server(StreamServer):
+    """gunicorn's own, except that before it closes it takes up whom the kernel has let in: they would be reset.
+
+    The other arguments are those that gunicorn has for a server with a WSGI of its own.
+    """
+
+    def __init__(self, worker, listener, *, spawn, **_):
+        # gunicorn asks the listener for its name once for each connection, and fails when it is closed by then.
+        name = listener.getsockname()
+        named = types.SimpleNamespace(getsockname=lambda: name)
+        super().__init__(listener, handle=functools.partial(worker.handle, named), spawn=spawn)
+        if worker.cfg.workers > 1:
+            self.max_accept = 1
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            while not self.closed and not self.full() and (accepted := self.do_read()):
+                self.do_handle(*accepted)
+        super().close()
 
 
 def _asks_nothing(client):
@@ -125,7 +159,7 @@ preload_app = True
 # A liveness limit of the worker's loop, not of a request.
 timeout = 60
 graceful_timeout = 120
-# Longer than nginx keeps its idle connections to us (60 s), so that it is never nginx that meets a closed one.
+# Longer than nginx keeps its idle connections to us unless told otherwise (60 s): so it never meets a closed one.
 keepalive = 75
 # Recycling cuts streams; the absence of leaks is tested instead.
 max_requests = 0

@@ -9,7 +9,7 @@ from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from copilotapi import loop
-from copilotapi.blueprints import admin, anthropic, completions, copilot, http, openai, status
+from copilotapi.blueprints import admin, anthropic, completions, copilot, explorer, http, openai, status
 from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
 from copilotapi.gateway import Gateway
@@ -117,6 +117,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
     app.register_blueprint(copilot.build(editor_tokens, lambda: account.sku, gateway.models))
     app.register_blueprint(admin.build(account, ledger, account.quota))
     app.register_blueprint(status.build(account, catalogue, store, metrics, about))
+    app.register_blueprint(explorer.build(**about))
     app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), transport.close)
     if settings.trusted_proxy_count:
         hops = settings.trusted_proxy_count

@@ -253,11 +253,16 @@ class Gateway:
     def _model_for(self, body: JSON, call: Call) -> str:
         named = body.get("model") or self._default_model or self._catalogue.default()
         if not named:
-            raise bad_request("Name a 'model'; GET /v1/models lists those of this account.", param="model")
+            raise self._unnamed()
         model = self._known(named)
         if (replaced := self._catalogue.replaced(named)) is not None:
             call.warnings.append(f"model:{replaced}->{model}")
         return model
+
+    def _unnamed(self) -> ApiError:
+        """Why a request that names no model fails: it should have, or there is no list to take the default from."""
+        self._catalogue.listed()
+        return bad_request("Name a 'model'; GET /v1/models lists those of this account.", param="model")
 
     def _known(self, name: str) -> str:
         found = self._catalogue.find(name)
@@ -288,7 +293,7 @@ class Gateway:
             raise ApiError(message, status=404, kind="invalid_request_error", code="not_found")
         named = body.get("model") or self._catalogue.embeddings_model()
         if not named:
-            raise bad_request("Name a 'model'; GET /v1/models lists those of this account.", param="model")
+            raise self._unnamed()
         model = self._known(named)
         call.facts |= {"model": model, "endpoint": embeddings.ENDPOINT}
         usage, failed = None, True
@@ -341,6 +346,15 @@ class Gateway:
     def models(self) -> dict[str, Model]:
         """Raises what went wrong while no catalogue could ever be fetched."""
         return self._catalogue.listed()
+
+    def default_model(self) -> str | None:
+        """The id of the model that answers where none is named; None when there is none, or the account lacks it."""
+        named = self._default_model or self._catalogue.default()
+        try:
+            model = self._catalogue.find(named) if named else None
+        except ApiError:
+            return None
+        return model.id if model else None
 
     def model(self, name: str) -> Model:
         """404 naming near matches when the account has no such model."""

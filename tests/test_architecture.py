@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "version",
         "errors",
         "metering",
+        "redaction",
+        "sse",
         "upstream",
     ),
     "proxy": ("app", "settings", "handlers", "threaded_server", "logs", "protocols.conversation"),
@@ -48,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "upstream",
         "metering",
         "protocols",
+        "openapi",
         "store",
         "settings",
         "loop",
@@ -63,6 +66,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "handlers": ("protocols.conversation", "protocols.cursor", "loop", "errors"),
     "local_model": ("protocols",),
     "token_count": ("protocols.conversation", "vocabularies"),
+    # What all of it looks like from outside: data, with errors in the protocols' own envelopes.
+    "openapi": ("openapi", "protocols", "errors"),
     # Mean: pure, each protocol by itself. The parts of one may import each other (see _allowed).
     "protocols": ("protocols.conversation", "protocols.openai_errors", "sse", "errors"),
     "protocols.conversation": (),
@@ -84,13 +89,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 _ISLAND = "simulator"
 # An import inside a function: a command loads what only it needs, so that the others start fast.
-MAY_IMPORT_LATE: dict[str, tuple[str, ...]] = {"cli": (_ISLAND, "app", "metering.metrics")}
+MAY_IMPORT_LATE: dict[str, tuple[str, ...]] = {"cli": (_ISLAND, "app", "proxy", "cli.doctor", "metering.metrics")}
 
 # Library -> who may import it. One without a row may be imported by nobody.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "apscheduler": ("refresher",),
     "click": ("cli",),
-    "cryptography": ("upstream.sealed", "metering.editor_tokens"),
+    "cryptography": ("upstream.sealed", "metering.editor_tokens", "cli.doctor.hosts"),
     "flask": ("app", "blueprints"),
     "flask_cors": ("app",),
     "flask_limiter": ("blueprints.quota",),
@@ -99,15 +104,18 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "httptools": ("upstream.http_answer",),
     "limits": ("blueprints.quota",),
     "orjson": EVERYTHING,
+    "packaging": ("cli.doctor.machine",),
     "prometheus_client": ("metering.metrics",),
     "pydantic": ("settings", "logs", "token_file", "cli", "proxy"),
     "pydantic_settings": ("settings.fields",),
     "redis": ("store",),
-    "requests": ("upstream", "app"),
+    "requests": ("upstream", "app", "cli.doctor"),
     "rich": ("cli",),
+    "ruamel": ("cli.connect",),
     "structlog": ("logs",),
     "tiktoken": ("vocabularies", "token_count"),
     "tiktoken_ext": ("vocabularies",),
+    "tomlkit": ("cli.connect",),
     "urllib3": ("upstream",),
     "werkzeug": ("app", "blueprints", "threaded_server"),
 }

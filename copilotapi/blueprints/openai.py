@@ -67,7 +67,7 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @openai.get("/v1/models")
     @access(KEY)
     def list_models() -> Response:
-        return json_response(_shown_list(gateway.models().values()))
+        return json_response(_shown_list(gateway.models().values(), gateway.default_model()))
 
     @openai.get("/models")
     @access(KEY)
@@ -77,7 +77,7 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @openai.get("/v1/models/<path:model_id>")
     @access(KEY)
     def show_model(model_id: str) -> Response:
-        return json_response(_shown(gateway.model(model_id.rstrip("/"))))
+        return json_response(_shown(gateway.model(model_id.rstrip("/")), gateway.default_model()))
 
     @openai.get("/models/<path:model_id>")
     @access(KEY)
@@ -88,9 +88,9 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     return openai
 
 
-def _shown_list(models: Iterable[Model]) -> JSON:
+def _shown_list(models: Iterable[Model], default_id: str | None) -> JSON:
     """OpenAI's list and Anthropic's only page at once."""
-    shown = [_shown(model) for model in models]
+    shown = [_shown(model, default_id) for model in models]
     return {
         "object": "list",
         "data": shown,
@@ -100,12 +100,13 @@ def _shown_list(models: Iterable[Model]) -> JSON:
     }
 
 
-def _shown(model: Model) -> JSON:
+def _shown(model: Model, default_id: str | None) -> JSON:
     """OpenAI's model object and Anthropic's at once, with what Copilot tells beyond them under names neither uses."""
     wire: Any = model.wire
     capabilities = wire.get("capabilities") or {}
     limits = capabilities.get("limits")
     limits = limits if isinstance(limits, dict) else {}
+    billing, policy = wire.get("billing"), wire.get("policy")
     return {
         "id": model.id,
         "object": "model",
@@ -123,4 +124,8 @@ def _shown(model: Model) -> JSON:
         "limits": limits,
         "supports": capabilities.get("supports") or {},
         "preview": bool(wire.get("preview", False)),
+        "billing": billing if isinstance(billing, dict) else {},
+        # Without one the model's terms need no acceptance (copilot-wire 4.6).
+        "policy": policy.get("state") if isinstance(policy, dict) else None,
+        "is_default": model.id == default_id,
     }

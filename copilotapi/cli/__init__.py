@@ -4,10 +4,15 @@ import logging
 
 import click
 
+from copilotapi.cli.chat import chat
+from copilotapi.cli.connect import connect
 from copilotapi.cli.demo import demo
+from copilotapi.cli.doctor import doctor
 from copilotapi.cli.login import login, logout
+from copilotapi.cli.models import models
 from copilotapi.cli.serve import serve
 from copilotapi.cli.simulate import simulate
+from copilotapi.cli.usage import usage
 from copilotapi.cli.vocabularies import vocabularies
 from copilotapi.version import VERSION
 
@@ -23,8 +28,8 @@ def main() -> None:
     Unofficial: it may break at any time, and using it may be against the terms of your account.
     """
     # Without a handler Python prints warnings to standard error; a command tells what matters itself.
-    logging.getLogger("copilotapi").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
-for _command in (serve, demo, login, logout, simulate, vocabularies):
+for _command in (serve, demo, doctor, login, logout, connect, chat, models, usage, simulate, vocabularies):
     main.add_command(_command)

@@ -143,4 +143,7 @@ def test_a_model_of_which_copilot_tells_little_is_shown_all_the_same(client: Fla
         "limits": {},
         "supports": {},
         "preview": False,
+        "billing": {},
+        "policy": None,
+        "is_default": False,
     }

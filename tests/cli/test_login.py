@@ -404,14 +404,3 @@ def test_a_stored_token_that_others_can_read_stops_the_start_in_one_line(
     assert process.stderr.count("\n") == 1
     assert f"copilotapi: COPILOTAPI_HOME: {path_in(home)} can be read" in process.stderr
     assert CANARY not in process.stdout + process.stderr
-
-
-def test_serve_says_whose_token_it_uses(user: User, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "execv", lambda path, arguments: None)
-    assert "NO TOKEN: run `copilotapi login`" in user.types("serve").output
-    save(home, CANARY)
-    stored = user.types("serve").output
-    assert f"with the stored sign-in ({path_in(home)})" in stored
-    given = User({**user.environment, "GITHUB_COPILOT_TOKEN": "gho_given_0123456"}).types("serve").output
-    assert "with the token in GITHUB_COPILOT_TOKEN" in given
-    assert CANARY not in stored + given

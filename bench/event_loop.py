@@ -1,0 +1,17 @@
+"""The fastest event loop there is: uvloop in the bench's own environment, asyncio's elsewhere."""
+
+import asyncio
+import importlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+
+
+def run(main: Coroutine[Any, Any, _Result]) -> _Result:
+    try:
+        new_event_loop = importlib.import_module("uvloop").new_event_loop
+    except ModuleNotFoundError:
+        new_event_loop = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)

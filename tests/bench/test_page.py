@@ -1,0 +1,116 @@
+"""From rows to figures, goals and the page."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.__main__ import main
+from bench.figures import ratio, spread
+from bench.gateways import LITELLM, OWN, STOCK
+from bench.goals import goals
+from bench.held import Held
+from bench.page import page
+from bench.report import Report, read_report
+from bench.rounds import Row
+
+
+def row(number: int, gateway: str, cost_us: float, scenario: str = "small") -> Row:
+    return Row(number, scenario, gateway, cost_us, 100, {"p50": 1.0, "p99": 2.0}, {}, {})
+
+
+# The neighbours of round 2 made everything three times as slow.
+ROWS = [
+    *(row(number, OWN, cost) for number, cost in ((1, 100.0), (2, 300.0), (3, 110.0))),
+    *(row(number, STOCK, cost) for number, cost in ((1, 200.0), (2, 600.0), (3, 550.0))),
+]
+
+
+def report(*rows: Row) -> Report:
+    return Report("2026-01-01", "2 cores", 1024, {"nginx": "1.22.1"}, 3, list(rows))
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_a_round() -> None:
+    found = ratio(ROWS, ("small", STOCK), ("small", OWN))
+    assert found is not None
+    assert (found.median, found.low, found.high) == (2.0, 2.0, 5.0)
+
+
+def test_only_rounds_that_have_both_count() -> None:
+    found = ratio(ROWS[:4], ("small", STOCK), ("small", OWN))
+    assert found is not None
+    assert (found.low, found.high) == (2.0, 2.0)
+    assert ratio(ROWS[:3], ("small", STOCK), ("small", OWN)) is None
+
+
+def test_what_was_not_measured_has_no_figure() -> None:
+    assert spread(ROWS, "paced", OWN) is None
+    assert all(goal.value is None for goal in goals(report()))
+
+
+def verdict(cost_us: float) -> tuple[bool | None, bool | None]:
+    rows = [row(1, OWN, cost_us), row(1, STOCK, 1000.0)]
+    goal = next(goal for goal in goals(report(*rows)) if goal.what == "small: cost / stock")
+    return goal.holds(goal.gate), goal.holds(goal.aim)
+
+
+@pytest.mark.parametrize(
+    ("cost_us", "expected"), [(450.0, (True, True)), (499.0, (True, False)), (501.0, (False, False))]
+)
+def test_a_goal_holds_up_to_its_limit(cost_us: float, expected: tuple[bool, bool]) -> None:
+    assert verdict(cost_us) == expected
+
+
+def test_the_page_shows_costs_ratios_goals_and_who_was_absent() -> None:
+    full = report(*ROWS)
+    full.absent[LITELLM] = "no network"
+    text = page(full)
+    assert f"| {OWN} | 110 (100–300) |" in text
+    assert f"| {STOCK} | 2.00 (2.00–5.00) |" in text
+    assert "| small: cost / stock | 0.50 | ≤ 0.50 | holds | ≤ 0.45 | **missed** |" in text
+    assert "LiteLLM (no network)" in text
+
+
+def test_answers_that_were_not_whole_are_named_on_the_page() -> None:
+    held = Held(OWN, 1000, 998, {"p99": 1.0}, {"p99": 2.0}, {"no [DONE]": 2}, 50.0, {"pss": 1}, 20.0)
+    spoilt = report(replace(ROWS[0], failures={"status 429": 3}))
+    spoilt.held.append(held)
+    text = page(spoilt)
+    assert "- CopilotAPI, small, round 1: 3 status 429 of 100 requests" in text
+    assert "- CopilotAPI, 1,000 streams: 2 no [DONE]" in text
+
+
+def test_a_report_survives_being_stored(tmp_path: Path) -> None:
+    stored = report(*ROWS)
+    stored.write(tmp_path / "results.json")
+    assert read_report(tmp_path / "results.json") == stored
+
+
+def test_a_stored_run_is_shown_without_measuring(tmp_path: Path) -> None:
+    report(*ROWS).write(tmp_path / "results.json")
+    told = CliRunner().invoke(main, ["--from", str(tmp_path / "results.json")])
+    assert told.exit_code == 0
+    assert f"| {STOCK} | 2.00 (2.00–5.00) |" in told.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--peers", "envoy"], "unknown: envoy; there are stock, nginx"),
+        (["--scenarios", "smal"], "unknown: smal; there are small"),
+        (["--quick", "--write"], "--quick measures too little for the page"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_at_once(arguments: list[str], complaint: str) -> None:
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 2
+    assert complaint in told.output
+
+
+def test_a_file_that_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps({"rows": []}))
+    told = CliRunner().invoke(main, ["--from", str(tmp_path / "other.json")])
+    assert told.exit_code == 1
+    assert told.output == "Error: other.json is not the result of a run\n"
