@@ -104,8 +104,8 @@ def _gateways(peers: Sequence[str], parts: Sequence[str], *, with_variants: bool
     if "latency" in parts:
         names.append(DIRECT)
     if with_variants:
-        names += [OWN_FREE, OWN_REDIS, OWN_TLS]
-        names += [STOCK_TLS] if STOCK in names else []
+        names += [OWN_FREE, OWN_REDIS]
+        names += [OWN_TLS, STOCK_TLS] if STOCK in names else []
     return names
 
 

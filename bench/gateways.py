@@ -65,6 +65,8 @@ def _own(ground: Ground, port: int, folder: Path, *, tls: bool = False, **settin
         "LOG_FILE": str(folder / "requests.log"),
         "COPILOTAPI_HOME": str(folder),
         "TIKTOKEN_CACHE_DIR": str(root / ".cache" / "tiktoken"),
+        # Before what is installed: gunicorn reads its configuration file, which imports the gateway, before --pythonpath.
+        "PYTHONPATH": str(root),
         **settings,
     }
     conf = str(root / "gunicorn.conf.py")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.certificate import write_certificate
-from bench.install import tools_python
+from bench.install import Absent, tools_python
 from bench.limits import raise_descriptor_limit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +71,10 @@ def ground(gateway_root: Path = ROOT, python: Path | None = None) -> Iterator[Gr
         ) as upstream:
             try:
                 assert upstream.stdout is not None
-                ports: Mapping[str, int] = json.loads(upstream.stdout.readline())
+                told = upstream.stdout.readline()
+                if not told:
+                    raise Absent("the upstream of the measurements did not start: see its own message above")
+                ports: Mapping[str, int] = json.loads(told)
                 yield Ground(ROOT, gateway_root, scratch, runner, ports["port"], ports["tls_port"], authority)
             finally:
                 upstream.kill()

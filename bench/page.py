@@ -58,6 +58,7 @@ _METHOD = """\
   of the ratios within a round; so neighbours on the machine weigh on both sides.
 - Each streamed chunk has its number and the time it was sent; the last one bears a checksum. A stream counts as whole
   when all chunks came in order, unchanged, with `[DONE]`.
+- Prompts are source code (of Python's argparse, repeated), as coding assistants send.
 - A burst leaves the upstream in pieces of about 1,400 bytes, each of several chunks, as a network would deliver it.
 - LiteLLM gets fewer streams (16 paced, 200 held), since it cannot keep up with more on one core.
 """
@@ -110,7 +111,9 @@ def summary(report: Report) -> str:
 def _absent(report: Report) -> str:
     if not report.absent:
         return ""
-    return "Absent in this run: " + "; ".join(f"{name} ({why})" for name, why in report.absent.items()) + ".\n"
+    return (
+        "Absent or failed in this run: " + "; ".join(f"{name} ({why})" for name, why in report.absent.items()) + ".\n"
+    )
 
 
 def _costs(report: Report) -> str:

@@ -4,13 +4,14 @@ that it arrived whole.
 Each content delta is `<when sent, ns> <number> <filler>`; the last one bears the CRC of all before it.
 """
 
+import argparse
 import json
-import random
 import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 MODEL = "gpt-4.1"
@@ -19,13 +20,6 @@ _PLAN = re.compile(rb"@plan ([a-z]+) (\d+) (\d+)@")
 _CONTENT = re.compile(rb'"content": ?"(\d{20}) (\d{6}) ([a-z ]+)"')
 _END = re.compile(rb'"content": ?"end (\d{6}) ([0-9a-f]{8})"')
 _FILLER = b"the quick brown"
-_VOCABULARY = re.findall(
-    "[a-z]+",
-    "please would could this that with from into about after before when where which because while every other "
-    "function returns value error file request answer server client stream number string list table index system "
-    "write read open close change check explain describe improve remove compare measure simple quick careful short "
-    "first second last only also again still never always between without within across during against",
-)
 _NS_PER_MS = 1e6
 
 _SAFE = '{"hate":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}'
@@ -83,20 +77,18 @@ def plan_in(body: bytes) -> Plan:
 
 
 def request_body(plan: Plan, prompt_bytes: int = 60) -> bytes:
-    """A chat request of about `prompt_bytes` of prompt: words, as people write, and always the same ones."""
+    """A chat request of about `prompt_bytes` of prompt: source code, as coding assistants send."""
     wish = f"@plan {plan.kind} {plan.chunk_count} {plan.interval_ms}@ "
-    text = wish + _words(prompt_bytes - len(wish))
+    text = wish + _source_code(prompt_bytes - len(wish))
     body: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": text}]}
     if plan.kind != "whole":
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def _words(byte_count: int) -> str:
-    """English by its words only: about four bytes a token, as prompts have."""
-    source = random.Random(1)
-    words = source.choices(_VOCABULARY, k=1 + byte_count // 4) if byte_count > 0 else []
-    return " ".join(words)[: max(0, byte_count)]
+def _source_code(byte_count: int) -> str:
+    source = Path(argparse.__file__).read_text()
+    return (source * (1 + max(0, byte_count) // len(source)))[: max(0, byte_count)]
 
 
 class StreamWriter:

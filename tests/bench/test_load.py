@@ -30,8 +30,8 @@ def upstream(base: Ground) -> Iterator[Running]:
         yield upstream
 
 
-def closed(plan: Plan, **more: float) -> Job:
-    return Job("closed", plan, callers=2, seconds=0.3, warm_up_seconds=0, **more)  # type: ignore[arg-type]
+def closed(plan: Plan) -> Job:
+    return Job("closed", plan, callers=2, seconds=0.3, warm_up_seconds=0)
 
 
 def told_by(base: Ground, frames: Sequence[bytes], *, ends: bool = True) -> dict[str, int]:
