@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from copilotapi.cli import main
+from copilotapi.cli.connect.clients import find
 from copilotapi.metering.metrics import Metrics
 from copilotapi.settings import Settings
-from copilotapi.simulator import Simulator
+from copilotapi.simulator import SCENARIOS, Simulator
 from tests.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).parent.parent
@@ -235,6 +237,63 @@ def test_the_readmes_python_works_as_it_stands(gateway: GatewayProcess) -> None:
     assert "gpt-4.1" in str(shown)
 
 
+def test_the_readme_warns_before_it_shows_anything() -> None:
+    before = (ROOT / "README.md").read_text().partition("\n## ")[0]
+    for words in (
+        "unofficial",
+        "break",
+        "against the terms",
+        "One seat is one person",
+        "No bulk jobs",
+        "official road",
+    ):
+        assert words in before
+
+
+def test_every_path_the_readme_names_is_served(gateway: GatewayProcess) -> None:
+    named = set(re.findall(r"`(/[a-z/0-9.]+)`", (ROOT / "README.md").read_text()))
+    assert {"/ready", "/metrics", "/v1/usage", "/docs"} <= named
+    assert {path: gateway.request("GET", path).status for path in named} == dict.fromkeys(named, 200)
+
+
+def commands_named() -> list[tuple[str, tuple[str, ...]]]:
+    """The words after `copilotapi` on the pages: in code at the start of a line or after a sign of the shell, and in line."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for page in PAGES:
+        text = page.read_text()
+        lines = [line for block in code_blocks(page) for line in block.replace("\\\n", " ").splitlines()]
+        in_code = [told for line in lines for told in re.findall(r"(?:^\s*|[|&(;/]\s*)copilotapi (\w.*)$", line)]
+        in_line = re.findall(
+            r"`(?:\.venv/bin/)?copilotapi ([^`]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+        )
+        for told in (*in_code, *in_line):
+            words = shlex.split(re.split(r"\)|&|\|| [<>2]", told)[0], comments=True)
+            found.append((str(page.relative_to(ROOT)), tuple(words)))
+    return found
+
+
+def test_every_command_on_the_pages_exists_with_its_options() -> None:
+    unknown = []
+    for page, (name, *words) in commands_named():
+        command = main.commands.get(name)
+        options = {one for parameter in command.params for one in parameter.opts} if command else set()
+        unknown += [(page, name)] if command is None else []
+        unknown += [(page, name, word) for word in words if word.startswith("--") and word not in {*options, "--help"}]
+    assert unknown == []
+    assert {"login", "serve", "doctor", "connect", "models", "usage", "chat", "simulate"} <= {
+        words[0] for _, words in commands_named()
+    }
+
+
+def test_every_client_and_scenario_in_a_command_on_the_pages_exists() -> None:
+    clients = {words[1] for _, words in commands_named() if words[0] == "connect" and words[1:]}
+    assert {name for name in clients if not name.startswith("--") and name != "CLIENT" and find(name) is None} == set()
+    named = {words[words.index("--scenario") + 1] for _, words in commands_named() if "--scenario" in words}
+    assert named - set(SCENARIOS) == set()
+    assert clients
+    assert named
+
+
 def test_the_map_names_every_part_and_only_those_there_are() -> None:
     tree = code_blocks(ROOT / "docs" / "architecture.md")[0]
     there = {path.stem for path in (ROOT / "copilotapi").iterdir() if path.suffix == ".py" or path.is_dir()}
@@ -268,7 +327,9 @@ def test_every_make_target_that_is_named_exists() -> None:
 
 
 def test_the_readme_is_read_in_three_minutes() -> None:
-    assert len((ROOT / "README.md").read_text().split()) < 750
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) < 750
+    assert len(text.splitlines()) < 110
 
 
 def test_the_changelog_has_a_place_for_what_is_unreleased() -> None:

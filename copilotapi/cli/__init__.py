@@ -12,18 +12,26 @@ from copilotapi.cli.login import login, logout
 from copilotapi.cli.models import models
 from copilotapi.cli.serve import serve
 from copilotapi.cli.simulate import simulate
+from copilotapi.cli.terminal import Program
 from copilotapi.cli.usage import usage
 from copilotapi.cli.vocabularies import vocabularies
 from copilotapi.version import VERSION
 
+_EPILOG = """\b
+Examples:
+  copilotapi demo
+  copilotapi login && copilotapi serve
+"""
+
 
 @click.group(
+    cls=Program,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: copilotapi demo",
+    epilog=_EPILOG,
 )
 @click.version_option(VERSION, prog_name="copilotapi")
 def main() -> None:
-    """A gateway in front of GitHub Copilot for tools that speak OpenAI's protocol.
+    """A gateway in front of GitHub Copilot for tools that speak OpenAI's, Anthropic's or Copilot's own protocol.
 
     Unofficial: it may break at any time, and using it may be against the terms of your account.
     """

@@ -26,6 +26,7 @@ _SILENCE_SECONDS = 60.0
 _READ_BYTES = 65_536
 _MOST_LOOK_BYTES = 65_536
 _CALLABLE_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_FAR_END = ("copilot_token_unavailable", "upstream_unreachable", "upstream_tls_failed")
 _ADMIN_PATHS = ("/v1/usage", "/v1/token/refresh", "/metrics")
 
 
@@ -83,7 +84,8 @@ class Asking:
             headers["Content-Type"] = "application/json"
         with _answer(self.base_url, self._settings, method, path, payload, headers, silence_seconds) as response:
             if response.status != 200:
-                raise click.ClickException(_refusal(response.status, _read(response, _MOST_LOOK_BYTES)))
+                refusal = _refusal(response.status, _read(response, _MOST_LOOK_BYTES))
+                raise click.ClickException(refusal + _when(response.headers.get("Retry-After")))
             yield response
 
     def _key_for(self, path: str) -> str | None:
@@ -274,13 +276,22 @@ def _not_ours(base_url: str) -> click.ClickException:
 
 def _refusal(status: int, body: bytes) -> str:
     try:
-        message = _message(json.loads(body).get("error"))
+        error = json.loads(body).get("error")
     except (ValueError, AttributeError):
-        message = ""
-    message = message or f"The gateway answered {status}."
+        error = None
+    message = _message(error) or f"The gateway answered {status}."
+    if isinstance(error, dict) and error.get("code") in _FAR_END:
+        message += " What is wrong on the way there: copilotapi doctor."
     if status == 401:
         message += " This command sends the first of API_KEYS, or ADMIN_KEY, of its own environment and .env."
     return message
+
+
+def _when(retry_after: str | None) -> str:
+    """Of a refusal that tells when it ends, in seconds."""
+    if retry_after is None or not retry_after.isdecimal():
+        return ""
+    return f" Try again in {int(retry_after):,} s."
 
 
 def _message(error: object) -> str:

@@ -1,6 +1,7 @@
 """`copilotapi chat`: one question, and the answer as it comes. Only the answer goes to standard output."""
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Generator, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from copilotapi.cli.asking import Asking, asking, events_of
-from copilotapi.cli.terminal import console, one_line, quiet_interrupt, settings_or_exit
+from copilotapi.cli.terminal import console, is_at_terminal, one_line, quiet_interrupt, settings_or_exit
 
 _EPILOG = """\b
 Examples:
@@ -46,7 +47,7 @@ def chat(prompt: str | None, model: str | None, system: str | None, url: str | N
                 else:
                     _write(texts)
         if as_json:
-            click.echo(json.dumps(told.as_json(), ensure_ascii=False))
+            click.echo(json.dumps(told.as_json()))
         else:
             console(stderr=True).print(told.summary(), style="dim")
 
@@ -114,14 +115,22 @@ class Told:
 def _body(prompt: str, model: str | None, system: str | None) -> dict[str, Any]:
     if not prompt.strip():
         raise click.ClickException('There is nothing to ask: give a PROMPT, as in copilotapi chat "Hello".')
-    messages = [{"role": "system", "content": system}] if system else []
-    messages.append({"role": "user", "content": prompt})
+    messages = [{"role": "system", "content": _text(system)}] if system else []
+    messages.append({"role": "user", "content": _text(prompt)})
     named = {"model": model} if model else {}
     return {**named, "stream": True, "stream_options": {"include_usage": True}, "messages": messages}
 
 
+def _text(typed: str) -> str:
+    """As it was typed, also where the locale takes arguments for ASCII: Python keeps their bytes as half characters."""
+    try:
+        return os.fsencode(typed).decode() if any("\udc80" <= char <= "\udcff" for char in typed) else typed
+    except UnicodeError as exc:
+        raise click.ClickException("What was typed is not UTF-8 text.") from exc
+
+
 def _piped() -> str:
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None or is_at_terminal(sys.stdin):
         raise click.ClickException('Give a PROMPT, as in copilotapi chat "Hello", or pipe one in.')
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
@@ -146,7 +155,7 @@ def _collect(texts: Iterator[str]) -> None:
 
 def _write(texts: Iterator[str]) -> None:
     """As it comes. A failure leaves what was written, with its line ended."""
-    is_terminal = sys.stdout.isatty()
+    is_terminal = is_at_terminal(sys.stdout)
     last = "\n"
     try:
         with _waiting(is_terminal):

@@ -24,7 +24,9 @@ _TICK_SECONDS = 0.5
 _QUESTION = "Say hello to somebody who has just found this project."
 
 
-@click.command(epilog="Example: copilotapi demo --port 8000")
+@click.command(
+    epilog="Example: copilotapi demo --port 8000", short_help="Try the gateway without a token, with a simulator."
+)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the gateway.")
 def demo(port: int) -> None:
     """Try the gateway without a token: it talks to a built-in simulator of GitHub and Copilot.

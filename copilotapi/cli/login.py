@@ -17,6 +17,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from copilotapi import token_file
+from copilotapi.cli.terminal import is_at_terminal, refuse_settings
 from copilotapi.errors import SignInFailed
 from copilotapi.settings import Settings, SettingsError
 from copilotapi.store import MemoryStore
@@ -38,6 +39,7 @@ _RESPONSIBLE_USE = (
 _GITHUB = ("https://github.com", "https://api.github.com")
 _ENTERPRISE_HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.ghe\.com")
 _MAX_INPUT_BYTES = 65_536
+_MORE = " What is wrong on the way there: copilotapi doctor."
 _INTERRUPTED = 130
 
 
@@ -82,8 +84,14 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (ExchangeRefused, SignInFailed) as exc:
-        raise click.ClickException(f"{exc.message} Nothing was stored.") from exc
-    except (SettingsError, TokenFileError, DeviceFlowFailed) as exc:
+        hint = _MORE if exc.code == "copilot_token_unavailable" else ""
+        raise click.ClickException(f"{exc.message}{hint} Nothing was stored.") from exc
+    except SettingsError as exc:
+        refuse_settings(exc)
+    except DeviceFlowFailed as exc:
+        # Caused by the network, not by GitHub's word.
+        raise click.ClickException(f"{exc}{_MORE if exc.__cause__ is not None else ''}") from exc
+    except TokenFileError as exc:
         raise click.ClickException(str(exc)) from exc
     except (KeyboardInterrupt, click.Abort) as exc:
         raise click.exceptions.Exit(_INTERRUPTED) from exc
@@ -130,7 +138,7 @@ def _home(settings: Settings) -> Path:
 def _read_token() -> str:
     if sys.stdin is None:
         raise click.ClickException("Standard input is closed; use: copilotapi login --with-token < file")
-    if sys.stdin.isatty():
+    if is_at_terminal(sys.stdin):
         text = str(click.prompt("GitHub token (not shown)", hide_input=True))
     else:
         text = sys.stdin.buffer.read(_MAX_INPUT_BYTES).decode("utf-8-sig", "replace")
@@ -150,7 +158,7 @@ def _ask_github(settings: Settings, transport: Transport) -> str:
     flow = DeviceFlow(transport, settings.github_url, settings.github_client_id)
     code = flow.begin()
     console = Console(highlight=False)
-    if not sys.stdout.isatty() or console.is_dumb_terminal:
+    if not is_at_terminal(sys.stdout) or console.is_dumb_terminal:
         click.echo(f"Open   {code.verification_uri}\nEnter  {code.user_code}")
         click.echo(f"Waiting for you at GitHub, {_minutes(code.expires_in_seconds)} at most.")
         return flow.poll(code)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from copilotapi.cli.asking import asking
-from copilotapi.cli.terminal import console, one_line, quiet_interrupt, settings_or_exit, table
+from copilotapi.cli.terminal import console, is_plain, one_line, quiet_interrupt, settings_or_exit, table
 
 _EPILOG = """\b
 Examples:
@@ -37,10 +37,11 @@ def models(as_json: bool, url: str | None) -> None:
     with quiet_interrupt(), asking(settings_or_exit(), url=url) as gateway:
         listed = gateway.models()
     if as_json:
-        click.echo(json.dumps(listed, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(listed, indent=2))
         return
     out = console()
-    columns = [name for name in _COLUMNS if out.width >= _LEAST_WIDTHS.get(name, 0)]
+    width = 0 if out.is_terminal and is_plain(out) else out.width
+    columns = [name for name in _COLUMNS if width >= _LEAST_WIDTHS.get(name, 0)]
     shown = table(out, *columns, right=("context", "output"), whole=_WHOLE)
     for model in listed:
         told = cells(model)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 from pydantic import SecretStr
 
+from copilotapi.cli.terminal import reason
 from copilotapi.settings import Settings
 
 _STOP_SECONDS = 2.0
@@ -29,7 +30,7 @@ def own_gateway(settings: Settings) -> Iterator[tuple[str, str]]:
         proxy = CopilotProxy(settings=_closed(settings, key), stop_timeout_seconds=_STOP_SECONDS)
         _start_beside(proxy.start)
     except OSError as exc:
-        raise click.ClickException(f"The gateway could not start in this process: {exc.strerror}.") from exc
+        raise click.ClickException(f"The gateway could not start in this process: {reason(exc)}.") from exc
     try:
         yield proxy.url, key
     finally:

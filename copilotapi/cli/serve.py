@@ -11,7 +11,7 @@ from rich.table import Table
 from copilotapi.cli.asking import running_url
 from copilotapi.cli.overview import overview
 from copilotapi.cli.server import gunicorn_command
-from copilotapi.cli.terminal import console, quiet_interrupt, refuse_settings
+from copilotapi.cli.terminal import console, quiet_interrupt, reason, refuse_settings
 from copilotapi.settings import Settings, SettingsError
 from copilotapi.token_file import path_in, signed_in
 
@@ -23,7 +23,7 @@ Examples:
 _LABEL_COLUMNS = 9
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="Serve the gateway until Ctrl-C.")
 @click.option("--host", metavar="HOST", help="Address to listen on, in the place of HOST.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on, in the place of PORT; 0: a free one.")
 def serve(host: str | None, port: int | None) -> None:
@@ -73,7 +73,7 @@ def _check_free(settings: Settings) -> None:
             who = f"the gateway that runs at {url}" if url else "another program"
             raise click.ClickException(f"Port {settings.port} is taken by {who}. Take another with --port.") from exc
         where = f"{settings.host} port {settings.port}"
-        raise click.ClickException(f"Cannot listen on {where}: {exc.strerror}. Look at HOST and PORT.") from exc
+        raise click.ClickException(f"Cannot listen on {where}: {reason(exc)}. Look at HOST and PORT.") from exc
 
 
 def _show(settings: Settings, token_source: str | None) -> None:

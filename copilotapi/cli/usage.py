@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 
 from copilotapi.cli.asking import asking, rows
-from copilotapi.cli.terminal import console, one_line, quiet_interrupt, settings_or_exit, table
+from copilotapi.cli.terminal import console, is_plain, one_line, quiet_interrupt, settings_or_exit, table
 
 _EPILOG = """\b
 Examples:
@@ -19,11 +19,13 @@ Examples:
 """
 _NO_GATEWAY = "No gateway is running here, so it has counted nothing. Start it with: copilotapi serve"
 _NO_ADMIN = "Only the gateway's operator sees the account's quota and all callers: set ADMIN_KEY to the gateway's."
+_SIGN_IN = "Run `copilotapi login`."
+_LOOK = "What is wrong on the way there: copilotapi doctor."
 _BAR_COLUMNS = 30
 _COUNTERS = ("requests", "errors", "input_tokens", "output_tokens", "estimated_requests")
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="Show the quota, and what was used by model.")
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 62), help="Days of the gateway's usage.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: gateway, quota, usage.")
 @click.option("--url", metavar="URL", help="A gateway elsewhere. Default: the one of HOST and PORT.")
@@ -33,9 +35,13 @@ def usage(days: int, as_json: bool, url: str | None) -> None:
     The quota is GitHub's own count, of all programs together. The gateway's is its own: requests and tokens of all
     callers with ADMIN_KEY, of this key without.
     """
-    with quiet_interrupt(), asking(settings_or_exit(), url=url) as gateway:
+    settings = settings_or_exit()
+    with quiet_interrupt(), asking(settings, url=url) as gateway:
         told = gateway.listing(f"/v1/usage?days={days}")
     quota = _mapping(told, "copilot") if "copilot" in told else None
+    if gateway.in_process and quota is not None and "unavailable" in quota:
+        advice = _SIGN_IN if settings.github_copilot_token is None else _LOOK
+        raise click.ClickException(f"No gateway is running here, and the {_unavailable(quota)} {advice}")
     counted = None if gateway.in_process else by_model(rows(told))
     if as_json:
         running = None if gateway.in_process else gateway.base_url
@@ -60,7 +66,7 @@ def by_model(uses: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _show_quota(out: Console, quota: Mapping[str, Any] | None) -> None:
     if quota is None or "unavailable" in quota:
-        out.print(_NO_ADMIN if quota is None else f"Quota unavailable: {one_line(str(quota['unavailable']))}")
+        out.print(_NO_ADMIN if quota is None else f"The {_unavailable(quota)}")
         return
     reset = _date(quota.get("quota_reset_date") or quota.get("limited_user_reset_date"))
     until = f"; the quota starts anew on {reset}" if reset else ""
@@ -69,6 +75,10 @@ def _show_quota(out: Console, quota: Mapping[str, Any] | None) -> None:
     for row in (*_snapshots(out, quota), *_free_plan(out, quota)):
         shown.add_row(*row)
     out.print(shown if shown.row_count else "GitHub tells no quota of this account.")
+
+
+def _unavailable(quota: Mapping[str, Any]) -> str:
+    return f"quota is unavailable: {one_line(str(quota['unavailable']))}"
 
 
 def _snapshots(out: Console, quota: Mapping[str, Any]) -> Iterable[tuple[RenderableType, ...]]:
@@ -104,7 +114,7 @@ def _line(
     percent = 100 * left / entitlement if entitlement else 0
     # A sliver of a bar is no colour's work alone: the numbers stand beside it.
     bar = ProgressBar(entitlement or 1, used, _BAR_COLUMNS, complete_style="red" if percent < 10 else "green")
-    return (name, f"{used:g}", f"{entitlement:g}", f"{percent:.0f} %", bar if out.is_terminal else "", note)
+    return (name, f"{used:g}", f"{entitlement:g}", f"{percent:.0f} %", "" if is_plain(out) else bar, note)
 
 
 def _show_usage(out: Console, counted: list[dict[str, Any]] | None, days: int) -> None:

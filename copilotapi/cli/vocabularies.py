@@ -4,11 +4,15 @@ from pathlib import Path
 
 import click
 
+from copilotapi.cli.terminal import refuse_settings
 from copilotapi.settings import Settings, SettingsError
 from copilotapi.vocabularies import VocabularyUnavailable, fetch
 
 
-@click.command()
+@click.command(
+    epilog="Example: copilotapi vocabularies --folder .cache/tiktoken",
+    short_help="Fetch the files (5 MB) for exact token counts.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -29,4 +33,4 @@ def _configured_folder() -> Path:
     try:
         return Settings.from_env().tiktoken_cache_dir
     except SettingsError as problem:
-        raise click.ClickException(str(problem)) from problem
+        refuse_settings(problem)

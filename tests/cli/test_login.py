@@ -201,7 +201,10 @@ def test_a_home_that_cannot_be_written_is_told_before_github_is_asked(
 def test_bad_settings_are_told(user: User) -> None:
     bad = User({**user.environment, "GITHUB_URL": "http://github.example"})
     for command in ("login", "logout"):
-        assert only_line(bad.types(command)).startswith("Error: GITHUB_URL: must be https://")
+        result = bad.types(command)
+        assert result.exit_code == os.EX_CONFIG
+        assert result.stderr.startswith("copilotapi: GITHUB_URL: must be https://")
+        assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

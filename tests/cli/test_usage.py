@@ -107,7 +107,7 @@ def test_what_was_used_beyond_the_quota_is_told(user: TerminalUser) -> None:
 @pytest.mark.parametrize(
     ("quota", "words"),
     [
-        ({"unavailable": "GitHub is\x1b[2J away."}, "Quota unavailable: GitHub is[2J away."),
+        ({"unavailable": "GitHub is\x1b[2J away."}, "The quota is unavailable: GitHub is[2J away."),
         ({"copilot_plan": None, "quota_snapshots": [], "monthly_quotas": {"chat": 1}}, "GitHub tells no quota"),
         ({"quota_snapshots": {"chat": {"entitlement": "many"}}}, "chat"),
         ({"quota_snapshots": {"chat": {"entitlement": 0, "remaining": 0}}}, "chat 0 0 0 %"),
@@ -127,13 +127,13 @@ def test_estimates_are_marked(user: TerminalUser) -> None:
     assert "the gateway's estimate" in output
 
 
-def test_no_network_is_told_beside_what_is_known(user: TerminalUser) -> None:
+def test_with_neither_a_gateway_nor_a_quota_there_is_nothing_to_show(user: TerminalUser) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    result = user.having(GITHUB_URL=nowhere, GITHUB_API_URL=nowhere).types("usage")
-    assert result.exit_code == 0
-    assert "Quota unavailable: GitHub gave no answer" in result.stdout
-    signed_out = user.having(GITHUB_COPILOT_TOKEN="").types("usage")
-    assert "Quota unavailable: No GitHub token is set." in signed_out.stdout
+    offline = only_line(user.having(GITHUB_URL=nowhere, GITHUB_API_URL=nowhere).types("usage"))
+    assert "quota is unavailable: GitHub gave no answer" in offline
+    assert "copilotapi doctor" in offline
+    signed_out = only_line(user.having(GITHUB_COPILOT_TOKEN="").types("usage", "--json"))
+    assert "quota is unavailable: No GitHub token is set. Run `copilotapi login`" in signed_out
 
 
 def test_an_answer_of_another_shape_is_told(user: TerminalUser, upstream: Simulator) -> None:

@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -49,10 +50,30 @@ def test_it_tells_how_to_reach_it_and_stops_when_told(how: signal.Signals) -> No
         assert process.wait(10) == 0
 
 
+def test_a_ready_file_tells_the_address_as_long_as_it_is_served(tmp_path: Path) -> None:
+    ready = tmp_path / "simulator.url"
+    with running("--port", "0", "--ready-file", str(ready)) as (process, _):
+        with urllib.request.urlopen(f"{ready.read_text().strip()}/_simulator/scenarios", timeout=10) as response:
+            assert json.load(response)["scenario"] == "normal"
+        process.terminate()
+        assert process.wait(10) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_file_that_cannot_be_written_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    run = CliRunner().invoke(simulate, ["--port", "0", "--ready-file", str(tmp_path / "none" / "simulator.url")])
+    assert run.exit_code == 1
+    assert run.output.startswith("Error: ")
+    assert run.output.endswith("simulator.url cannot be written: No such file or directory.\n")
+    assert run.output.count("\n") == 1
+
+
 def test_a_taken_port_is_one_line_and_exit_1(simulator: Simulator) -> None:
     run = CliRunner().invoke(simulate, ["--port", simulator.url.rpartition(":")[2]])
     assert run.exit_code == 1
-    assert re.fullmatch(r"Error: cannot listen on 127\.0\.0\.1 port \d+: .+ Try another --port\.\n", run.output)
+    assert re.fullmatch(
+        r"Error: cannot listen on 127\.0\.0\.1 port \d+: [\w ]+\. Try another --port, or look at --host\.\n", run.output
+    )
 
 
 def test_an_unknown_scenario_is_one_line_and_exit_1() -> None:

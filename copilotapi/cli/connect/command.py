@@ -26,7 +26,7 @@ Examples:
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="Print or write the settings of a client.")
 @click.argument("client_name", metavar="CLIENT", required=False)
 @click.option("--print", "mode", flag_value="print", default="print", help="Print what belongs where (the default).")
 @click.option("--write", "mode", flag_value="write", help="Write it, after showing the change; a backup is kept.")

@@ -26,7 +26,7 @@ def _public_url(context: click.Context, parameter: click.Parameter, given: str |
     return url.removesuffix("/v1")
 
 
-@click.command(epilog=_EPILOG)
+@click.command(epilog=_EPILOG, short_help="Say what is wrong, and what to do about it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 @click.option("--live", is_flag=True, help="Ask Copilot one short question; may cost one premium request.")
 @click.option("--public-url", metavar="URL", callback=_public_url, help="Also look at the address that others use.")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from copilotapi.cli.doctor.findings import Finding, Result, printable
+from copilotapi.cli.terminal import is_plain
 
 Named = tuple[str, Finding]
 
@@ -28,10 +29,10 @@ def overall(findings: Iterable[Named]) -> Result:
 
 
 def show(named: Named, console: Console, name_columns: int) -> None:
-    """One finding: a line of words off a terminal, columns and colour on one."""
+    """One finding: a line of words off a terminal and on a narrow one, else columns and colour."""
     name, finding = named
     reason, remedy = _clean(finding)
-    if not console.is_terminal:
+    if is_plain(console):
         click.echo(
             f"{finding.result:{_RESULT_COLUMNS}}  {name:{name_columns}}  {f'{reason} -> {remedy}' if remedy else reason}"
         )
@@ -71,7 +72,7 @@ def _clean(finding: Finding) -> tuple[str, str]:
 @contextmanager
 def progress(console: Console) -> Iterator["Progress"]:
     """Tells on a terminal what is being looked at; elsewhere nothing."""
-    if not console.is_terminal:
+    if is_plain(console):
         yield Progress(None)
         return
     with console.status("Looking.") as status:
