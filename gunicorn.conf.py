@@ -6,16 +6,11 @@ from gevent import monkey
 monkey.patch_all()
 
 import atexit  # noqa: E402
-import contextlib  # noqa: E402
-import functools  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
-import socket  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-import time  # noqa: E402
-import types  # noqa: E402
 import uuid  # noqa: E402
 
 # prometheus_client decides at its import whether workers share their numbers through files.
@@ -25,110 +20,19 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     _folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
     atexit.register(lambda: os.getpid() == _master and shutil.rmtree(_folder, ignore_errors=True))
 
-import gevent  # noqa: E402
 import gunicorn.util  # noqa: E402
 import orjson  # noqa: E402
-from gevent.server import StreamServer  # noqa: E402
-from gunicorn.workers.ggevent import GeventWorker  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
 from copilotapi.settings import Settings, SettingsError  # noqa: E402
 from copilotapi.token_file import signed_in  # noqa: E402
+from copilotapi.worker import Worker  # noqa: E402
 
 try:
     _settings = signed_in(Settings.from_env())
 except SettingsError as exc:
     print(*(f"copilotapi: {problem}" for problem in exc.problems), sep="\n", file=sys.stderr)
     sys.exit(os.EX_CONFIG)
-
-
-# Longer than nginx keeps a silent connection (1 s in deploy/nginx.conf), and than a new one takes to ask.
-_SILENT_SECONDS = 2.0
-
-
-class Worker(GeventWorker):
-    """gunicorn's own, except that at its end it does not wait for callers who keep a connection and ask nothing.
-
-    gunicorn 27 waits for each of them until `keepalive` or `graceful_timeout` is over.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._silent_since = {}
-        self.server_class = functools.partial(_Server, self)
-
-    def handle(self, listener, client, addr):
-        self._silent_since[client] = time.monotonic()
-        try:
-            super().handle(listener, client, addr)
-        finally:
-            self._silent_since.pop(client, None)
-
-    def handle_request(self, listener_name, req, sock, addr):
-        self._silent_since.pop(sock, None)
-        try:
-            return super().handle_request(listener_name, req, sock, addr)
-        finally:
-            self._silent_since[sock] = time.monotonic()
-
-    def handle_exit(self, sig, frame):
-        super().handle_exit(sig, frame)
-        gevent.spawn(self._let_go_of_idle_callers)
-
-    def _let_go_of_idle_callers(self):
-        """Again and again: streams end one by one.
-
-        Not before two seconds of silence: a request that is on its way meanwhile is answered.
-        """
-        while True:
-            latest = time.monotonic() - _SILENT_SECONDS
-            for client in [client for client, since in self._silent_since.items() if since <= latest]:
-                with contextlib.suppress(OSError):
-                    if _asks_nothing(client):
-                        _end_reading(client)
-            gevent.sleep(0.2)
-
-
-class _Server(StreamServer):
-    """gunicorn's own, except that before it closes it takes up whom the kernel has let in: they would be reset.
-
-    The other arguments are those that gunicorn has for a server with a WSGI of its own.
-    """
-
-    def __init__(self, worker, listener, *, spawn, **_):
-        # gunicorn asks the listener for its name once for each connection, and fails when it is closed by then.
-        name = listener.getsockname()
-        named = types.SimpleNamespace(getsockname=lambda: name)
-        super().__init__(listener, handle=functools.partial(worker.handle, named), spawn=spawn)
-        if worker.cfg.workers > 1:
-            self.max_accept = 1
-
-    def close(self):
-        with contextlib.suppress(OSError):
-            while not self.closed and not self.full() and (accepted := self.do_read()):
-                self.do_handle(*accepted)
-        super().close()
-
-
-def _asks_nothing(client):
-    """False when a request has arrived that was not taken up yet: that one is still answered."""
-    client.settimeout(0)
-    try:
-        client.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return True
-    finally:
-        client.settimeout(None)
-    return False
-
-
-def _end_reading(client):
-    """Past gevent, whose shutdown() ends a read under way by an error: gunicorn would log it with a traceback."""
-    with _Socket(fileno=os.dup(client.fileno())) as same:
-        same.shutdown(socket.SHUT_RD)
-
-
-_Socket = monkey.get_original("socket", "socket")
 
 
 def _write_error(client, status, reason, message):

@@ -145,7 +145,7 @@ class Gateway:
         started = time.monotonic()
         opened = yield from answering.open(model)
         seconds = time.monotonic() - started
-        self._metrics.first_byte.labels(self._metrics.model_label(model)).observe(seconds)
+        self._metrics.observe_first_byte(model, seconds)
         call.facts["first_byte_ms"] = round(seconds * 1000, 1)
         return opened
 

@@ -8,15 +8,14 @@ import functools
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 import orjson
-import structlog
 from pydantic import SecretStr
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from copilotapi.redaction import REDACTED, Redactor, names_a_secret
 from copilotapi.settings import Settings, SettingsError
@@ -24,6 +23,9 @@ from copilotapi.settings import Settings, SettingsError
 _HANDLER_NAME = "copilotapi"
 _DEEPEST = 8
 _REMEMBERED_NAMES = 512
+# The same few values come in most lines: routes, models, keys, addresses.
+_REMEMBERED_TEXTS = 4096
+_REMEMBERED_CHARS = 200
 # gunicorn gives these handlers of their own and stops them from propagating (gunicorn/glogging.py).
 _TAKEN_OVER = ("gunicorn.error", "gunicorn.access")
 # APScheduler tells each run of a job at INFO, and warns of each that the one before, waiting for GitHub, stands in the
@@ -38,6 +40,7 @@ _BARE = re.compile(r"""[^\s"'=]+""")
 _STANDARD_ATTRIBUTES = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 _HEAD = ("timestamp", "level", "logger", "event")
 _TAIL = "exception"
+_TAKEN_NAMES = frozenset({*_HEAD, _TAIL})
 
 
 def configure_logging(settings: Settings) -> None:
@@ -54,6 +57,8 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     for name in _TAKEN_OVER:
         _hand_to_root(logging.getLogger(name))
+    # Nothing here reads them, and each costs every record (https://docs.python.org/3/howto/logging.html#optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name, least in _CHATTY.items():
         logging.getLogger(name).setLevel(logging.NOTSET if settings.log_level == "DEBUG" else max(least, root.level))
 
@@ -68,19 +73,45 @@ def _handler(settings: Settings) -> logging.Handler:
 
 
 def _formatter(settings: Settings) -> logging.Formatter:
-    as_json = _log_format(settings) == "json"
-    steps: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        _add_extras,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _Cleaner(Redactor(_secrets(settings)), _UNSAFE_IN_JSON if as_json else _UNPRINTABLE),
-        _as_json if as_json else _as_text,
-    ]
-    return structlog.stdlib.ProcessorFormatter(processors=steps)
+    redactor = Redactor(_secrets(settings))
+    if _log_format(settings) == "json":
+        return _LineFormatter(_Cleaner(redactor, _UNSAFE_IN_JSON), _as_json)
+    return _LineFormatter(_Cleaner(redactor, _UNPRINTABLE), _as_text)
+
+
+class _LineFormatter(logging.Formatter):
+    """A record as named fields, cleaned and written: time, level, logger and event first, a traceback last."""
+
+    def __init__(self, clean: "_Cleaner", write: Callable[[dict[str, Any]], str]) -> None:
+        super().__init__()
+        self._clean = clean
+        self._write = write
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = self._clean({**_head(record), **_extras(record), **self._traceback(record)})
+        return self._write({"timestamp": _utc(record.created), **fields})
+
+    def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
+        if record.exc_info and record.exc_info[0] is not None:
+            return {_TAIL: self.formatException(record.exc_info)}
+        return {}
+
+
+def _head(record: logging.LogRecord) -> dict[str, str]:
+    return {"level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of `extra={…}`. One that is named like a field of every line gets an underscore behind it."""
+    return {
+        f"{name}_" if name in _TAKEN_NAMES else name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD_ATTRIBUTES
+    }
+
+
+def _utc(created: float) -> str:
+    return datetime.fromtimestamp(created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _log_format(settings: Settings) -> str:
@@ -156,20 +187,19 @@ class _Cleaner:
     def __init__(self, redactor: Redactor, unsafe: re.Pattern[str]) -> None:
         self._redactor = redactor
         self._unsafe = unsafe
-        # The same few names come in every line.
-        self._name = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(self._text)
+        self._remembered = functools.lru_cache(maxsize=_REMEMBERED_TEXTS)(self._cleaned)
         self._is_secret = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(names_a_secret)
 
-    def __call__(self, logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
-        middle = (name for name in event_dict if name not in (*_HEAD, _TAIL))
-        names = [name for name in (*_HEAD, *middle, _TAIL) if name in event_dict]
-        return {self._name(name): self._field(name, event_dict[name], _DEEPEST) for name in names}
+    def __call__(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {self._text(name): self._field(name, value, _DEEPEST) for name, value in fields.items()}
 
     def _field(self, name: str, value: object, depth: int) -> object:
         return REDACTED if self._is_secret(name) else self._value(value, depth)
 
     def _value(self, value: object, depth: int) -> object:
         match value:
+            case str():
+                return self._text(value)
             case bool() | None:
                 return value
             case float():
@@ -177,13 +207,16 @@ class _Cleaner:
             case int() if abs(value) < 2**63:  # orjson's range
                 return int(value)
             case Mapping() if depth:
-                return {self._name(str(name)): self._field(str(name), item, depth - 1) for name, item in value.items()}
+                return {self._text(str(name)): self._field(str(name), item, depth - 1) for name, item in value.items()}
             case list() | tuple() | set() | frozenset() if depth:
                 return [self._value(item, depth - 1) for item in value]
             case _:
                 return self._text(str(value))
 
     def _text(self, text: str) -> str:
+        return self._remembered(text) if len(text) <= _REMEMBERED_CHARS else self._cleaned(text)
+
+    def _cleaned(self, text: str) -> str:
         return self._unsafe.sub(_escape, self._redactor(text))
 
 
@@ -191,22 +224,14 @@ def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
-def _add_extras(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
-    """The fields of `extra={…}`. One that is named like a field of every line gets an underscore behind it."""
-    extras = {name: value for name, value in vars(event_dict["_record"]).items() if name not in _STANDARD_ATTRIBUTES}
-    for name, value in extras.items():
-        event_dict[f"{name}_" if name in (*_HEAD, _TAIL) else name] = value
-    return event_dict
+def _as_json(fields: dict[str, Any]) -> str:
+    return orjson.dumps(fields).decode()
 
 
-def _as_json(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> str:
-    return orjson.dumps(event_dict).decode()
-
-
-def _as_text(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> str:
-    head = [str(event_dict.pop(name, "")) for name in _HEAD]
+def _as_text(fields: dict[str, Any]) -> str:
+    head = [str(fields.pop(name, "")) for name in _HEAD]
     head[1] = f"{head[1]:<8}"
-    return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in event_dict.items())])
+    return " ".join([*head, *(f"{name}={_quoted(value)}" for name, value in fields.items())])
 
 
 def _quoted(value: object) -> str:

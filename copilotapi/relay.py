@@ -4,8 +4,8 @@ Knows neither Flask nor requests, and no protocol by name: a codec is a module o
 """
 
 import logging
+import random
 import time
-import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -312,7 +312,7 @@ def _clear_of_secrets(frames: Iterator[bytes | None], answer: Answer) -> Iterato
 
 def new_id(codec: Codec) -> str:
     """A name for an answer that has none, in the fashion of its protocol."""
-    return codec.ID_PREFIX + uuid.uuid4().hex
+    return f"{codec.ID_PREFIX}{random.getrandbits(128):032x}"
 
 
 def _parsed(answer: Answer) -> Waiting[tuple[bytes, Any]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from copilotapi.logs import configure_logging
 from copilotapi.settings import Settings, SettingsError
@@ -91,17 +90,6 @@ def test_an_extra_cannot_take_the_place_of_a_field_of_every_line(log_file: Path,
     (line,) = lines_of(log_file)
     assert (line["event"], line["level"], line["logger"]) == ("the_event", "info", "copilotapi.somewhere")
     assert (line["event_"], line["level_"], line["logger_"], line["timestamp_"]) == ("other",) * 4
-
-
-def test_what_is_bound_to_the_context_is_in_the_line(log_file: Path, logger: logging.Logger) -> None:
-    start(log_file=log_file)
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
-        logger.info("inside")
-    logger.info("outside")
-
-    inside, outside = lines_of(log_file)
-    assert inside["request_id"] == "r1"
-    assert "request_id" not in outside
 
 
 def test_an_exception_is_one_field_of_the_same_line(log_file: Path, logger: logging.Logger) -> None:
@@ -272,8 +260,6 @@ def _speak(logger: logging.Logger) -> None:
             raise RuntimeError(f"password={CANARY} {PLAIN_SECRET}") from exc
     except RuntimeError:
         logger.exception("failed", stack_info=True)
-    with structlog.contextvars.bound_contextvars(copilot_token=CANARY):
-        logger.info("bound")
 
 
 SECRET_SETTINGS: list[dict[str, object]] = [
@@ -306,7 +292,7 @@ def test_no_secret_reaches_a_sink(
     logged = log_file.read_text() if sink == "file" else captured.err
     assert captured.out == ""
     assert sink == "stderr" or captured.err == ""
-    assert len(logged.splitlines()) == 4 * 10
+    assert len(logged.splitlines()) == 4 * 9
     assert "failed" in logged
     assert "[redacted]" in logged
     assert CANARY not in logged

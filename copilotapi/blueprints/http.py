@@ -249,7 +249,7 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
 
         response.call_on_close(end)
         method = request.method if request.method in _METHODS else "other"
-        metrics.requests.labels(facts["route"], method, response.status_code).inc()
+        metrics.count_request(facts["route"], method, str(response.status_code))
         return response
 
     app.before_request(begin)
@@ -259,10 +259,10 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
     app.after_request(finish)
 
 
-def _facts(response: Response) -> dict[str, object]:
+def _facts(response: Response) -> dict[str, Any]:
     """What a log line tells of any request: no body, no header, no query."""
     caller = g.get("caller")
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "request_id": g.get("request_id"),
         "method": request.method,
         "route": _route(),

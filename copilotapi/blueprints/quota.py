@@ -10,10 +10,10 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
-from limits.storage import MemoryStorage
 from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
 
 from copilotapi.errors import ApiError
+from copilotapi.metering.window_counts import WindowCounts
 from copilotapi.store import RedisStore, Store
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,7 @@ class AddressQuota:
         self._is_off = per_minute == 0
         self._item = RateLimitItemPerMinute(max(per_minute, 1))
         self._local_item = RateLimitItemPerMinute(max(math.ceil(per_minute / workers), 1))
-
-    # A memory storage starts a timer when it is made, which must not happen before the server forks: made when needed.
-    @cached_property
-    def _local(self) -> RateLimiter:
-        return SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._local = SlidingWindowCounterRateLimiter(WindowCounts())
 
     @cached_property
     def _limiter(self) -> Limiter:

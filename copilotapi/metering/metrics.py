@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Container
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from copilotapi.protocols.conversation import Usage
@@ -13,6 +14,25 @@ _OTHER_MODEL = "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class _ProcessId:
+    """prometheus_client asks for it with each count; the system is asked once in a process."""
+
+    def __init__(self) -> None:
+        self._ask()
+        os.register_at_fork(after_in_child=self._ask)
+
+    def __call__(self) -> int:
+        return self._process_id
+
+    def _ask(self) -> None:
+        self._process_id = os.getpid()
+
+
+# As prometheus_client's page on multiprocess mode tells: https://prometheus.github.io/client_python/multiprocess/.
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    values.ValueClass = values.MultiProcessValue(_ProcessId())  # type: ignore[no-untyped-call]
+
+
 class Metrics:
     """One set per app. Workers of one gunicorn share theirs through PROMETHEUS_MULTIPROC_DIR when it is set."""
 
@@ -20,6 +40,7 @@ class Metrics:
         self.known_models: Callable[[], Container[str]] = tuple
         self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._registry = registry = CollectorRegistry()
+        self._children: dict[tuple[object, ...], Any] = {}
         self.requests = Counter(
             "copilotapi_requests", "Requests answered.", ["route", "method", "status"], registry=registry
         )
@@ -56,10 +77,23 @@ class Metrics:
         """`model` when the catalogue knows it: what a caller invents makes no label of its own."""
         return model if model in self.known_models() else _OTHER_MODEL
 
+    def count_request(self, route: str, method: str, status: str) -> None:
+        self._labelled(self.requests, route, method, status).inc()
+
+    def observe_first_byte(self, model: str, seconds: float) -> None:
+        self._labelled(self.first_byte, self.model_label(model)).observe(seconds)
+
     def count_usage(self, model: str, usage: Usage) -> None:
         label, source = self.model_label(model), "estimate" if usage.estimated else "upstream"
-        self.tokens.labels(label, "input", source).inc(usage.input_tokens)
-        self.tokens.labels(label, "output", source).inc(usage.output_tokens)
+        self._labelled(self.tokens, label, "input", source).inc(usage.input_tokens)
+        self._labelled(self.tokens, label, "output", source).inc(usage.output_tokens)
+
+    def _labelled(self, metric: Counter | Histogram, *labels: str) -> Any:
+        """As `metric.labels`, which takes a lock and makes texts anew each time; labels are few."""
+        known = (id(metric), *labels)
+        if (child := self._children.get(known)) is None:
+            child = self._children[known] = metric.labels(*labels)
+        return child
 
     def text(self) -> bytes:
         """The exposition text, of all workers where they share."""
