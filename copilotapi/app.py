@@ -85,7 +85,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         (key.get_secret_value() for key in settings.api_keys),
         settings.admin_key.get_secret_value() if settings.admin_key else None,
     )
-    ledger = Ledger(store, [ANONYMOUS.key_id, *keys.key_ids])
+    ledger = Ledger(store, [ANONYMOUS.key_id, *sorted(keys.key_ids)])
     counter = TokenCounter(open_vocabularies(settings.tiktoken_cache_dir), run_off_loop=loop.run_aside)
     gateway = Gateway(
         client,

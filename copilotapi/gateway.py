@@ -204,11 +204,13 @@ class Gateway:
     def _served_by(self, codec: Codec, model: str) -> Codec:
         """The protocol to ask Copilot in: the caller's own where the model has it, or nothing better is known."""
         listed = self._catalogue.models().get(model)
+        if listed and codec.ENDPOINT in listed.endpoints and (model, codec.ENDPOINT) not in self._unserved:
+            return codec
         endpoints = listed.endpoints if listed else (codec.ENDPOINT,)
         served = [
             other for other in _CODECS if other.ENDPOINT in endpoints and (model, other.ENDPOINT) not in self._unserved
         ]
-        return next((other for other in served if other.ENDPOINT == codec.ENDPOINT), served[0] if served else codec)
+        return served[0] if served else codec
 
     def _relay(self, codec: Codec, body: JSON, call: Call, headers: Mapping[str, str]) -> Relay:
         return Relay(self._client, self._catalogue, self._counter, self._renames, codec, body, call, headers)

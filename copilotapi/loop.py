@@ -103,7 +103,9 @@ class CallerSocket:
         """Once answered: reads what is left of the request's body, for a caller still sending when its connection closes
         may lose the answer (RFC 9112, 9.6). Gives a caller up who sends for too long or whose framing is broken.
         """
-        if self._socket is None or self._socket.fileno() < 0:
+        # gunicorn's readers of a body with a length tell how much of it is still to come.
+        is_read = getattr(getattr(body, "reader", None), "length", None) == 0 and not body.failed
+        if is_read or self._socket is None or self._socket.fileno() < 0:
             return
         with suppress(OSError, ParseException), limit_total(_DISCARD_SECONDS):
             while body.read(_DISCARD_BYTES):

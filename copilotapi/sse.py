@@ -59,6 +59,15 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
     yield b"".join(made) or None
 
 
+def frame_end(frames: bytes, start: int) -> int:
+    """Where the frame that begins at `start` ends; the end of all when it has no blank line."""
+    if b"\r" not in frames:
+        end = frames.find(b"\n\n", start)
+        return end + 2 if end >= 0 else len(frames)
+    found = _FRAME_END.search(frames, start)
+    return found.end() if found else len(frames)
+
+
 def load(frames: bytes) -> list[Frame]:
     """Every frame of a region that ends where a frame ends; a last one without its blank line counts."""
     loaded, start = [], 0

@@ -22,7 +22,8 @@ _Socket = monkey.get_original("socket", "socket")
 
 # RFC 9110, 7.6.1 and gunicorn's own list (gunicorn/util.py): what concerns the connection is the server's to say.
 _HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailers transfer-encoding upgrade server date".split()
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding"}
+    | {"upgrade", "server", "date"}
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -43,7 +44,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         # Its settings are looked up through __getattr__ some twenty times a request (gunicorn/config.py); an attribute
         # of the same name is found first.
-        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._base_environ = {**base_environ(self.cfg), "wsgi.multithread": True, "SCRIPT_NAME": ""}
         super().init_process()
 
@@ -140,6 +141,7 @@ class _Answer(Response):  # type: ignore[misc]
 
     def __init__(self, req: Any, sock: socket.socket, cfg: Any, clock: "_DateClock") -> None:
         super().__init__(req, sock, cfg)
+        self.headers_sent = False
         self._clock = clock
         self._held = b""
 

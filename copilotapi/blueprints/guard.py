@@ -3,6 +3,7 @@
 Decides on the endpoint Flask matched, never on the path as it was written.
 """
 
+import functools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ from copilotapi.settings import Settings
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
+
+_REMEMBERED_HOSTS = 256
 
 # What a view declares itself to be, by the decorators below; a view that declares nothing wants a key.
 PUBLIC, KEY, ADMIN, LOOPBACK_OR_ADMIN = "public", "key", "admin", "loopback or admin"
@@ -58,37 +61,39 @@ class Guard:
         app.before_request(self._admit)
 
     def _admit(self) -> None:
-        g.request_id = _request_id(request.headers.get("X-Request-Id"))
-        _check_folding()
-        self._check_host()
-        self._check_origin()
-        view = None if request.endpoint is None else _view()
-        self._check_limit(view)
-        g.caller = self._authenticated(getattr(view, _ACCESS_ATTRIBUTE, PUBLIC if view is None else KEY))
+        incoming = request._get_current_object()  # type: ignore[attr-defined]
+        g.request_id = _request_id(incoming.environ.get("HTTP_X_REQUEST_ID"))
+        _check_folding(incoming)
+        self._check_host(incoming)
+        self._check_origin(incoming)
+        view = None if incoming.endpoint is None else current_app.view_functions.get(incoming.endpoint)
+        self._check_limit(incoming, view)
+        level = PUBLIC if view is None else getattr(view, _ACCESS_ATTRIBUTE, KEY)
+        g.caller = self._authenticated(incoming, level)
 
-    def _check_host(self) -> None:
-        if not all(host_name(host) in self._hosts for host in _asked_hosts(request)):
+    def _check_host(self, incoming: Request) -> None:
+        if not all(host_name(host) in self._hosts for host in _asked_hosts(incoming)):
             message = "This gateway does not serve the host name asked for. The operator can add it to ALLOWED_HOSTS."
             raise ApiError(message, status=421, kind="invalid_request_error", code="misdirected_request")
 
-    def _check_origin(self) -> None:
+    def _check_origin(self, incoming: Request) -> None:
         """A page of another site may not use a browser to call us, key or no key (CSRF, DNS rebinding)."""
-        origin = request.headers.get("Origin")
-        if origin is None or origin in self._origins or "*" in self._origins or _is_same_origin(request, origin):
+        origin = incoming.environ.get("HTTP_ORIGIN")
+        if origin is None or origin in self._origins or "*" in self._origins or _is_same_origin(incoming, origin):
             return
         message = "Requests from this web origin are not allowed. The operator can add it to ALLOW_ORIGINS."
         raise ApiError(message, status=403, kind="permission_error", code="origin_not_allowed")
 
-    def _check_limit(self, view: object) -> None:
-        if request.method != "OPTIONS" and not getattr(view, _EXEMPT_ATTRIBUTE, False):
-            self._quota.spend(request.remote_addr or "unknown")
+    def _check_limit(self, incoming: Request, view: object) -> None:
+        if incoming.method != "OPTIONS" and not getattr(view, _EXEMPT_ATTRIBUTE, False):
+            self._quota.spend(incoming.remote_addr or "unknown")
 
-    def _authenticated(self, level: str) -> Caller | None:
-        if level == PUBLIC or request.method == "OPTIONS":
+    def _authenticated(self, incoming: Request, level: str) -> Caller | None:
+        if level == PUBLIC or incoming.method == "OPTIONS":
             return None
-        if level == LOOPBACK_OR_ADMIN and self._is_local(request):
+        if level == LOOPBACK_OR_ADMIN and self._is_local(incoming):
             return None
-        caller = self._caller(level)
+        caller = self._caller(incoming, level)
         if level in (ADMIN, LOOPBACK_OR_ADMIN) and not caller.is_admin:
             hint = "" if self._keys.has_admin else " None is set: the operator can set ADMIN_KEY."
             raise ApiError(
@@ -96,10 +101,10 @@ class Guard:
             )
         return caller
 
-    def _caller(self, level: str) -> Caller:
-        if self._takes_keyless and self._is_local(request):
+    def _caller(self, incoming: Request, level: str) -> Caller:
+        if self._takes_keyless and self._is_local(incoming):
             return ANONYMOUS
-        api_key = _given_key(request)
+        api_key = _given_key(incoming)
         if api_key is None:
             raise _unauthorized(self._why_a_key())
         caller = self._keys.caller(api_key) or (self._editor(api_key) if level != OWN_KEY else None)
@@ -125,11 +130,12 @@ class Guard:
         return (
             incoming.remote_addr in _LOOPBACK_NAMES
             and host_name(incoming.environ.get("HTTP_HOST", "")) in _LOOPBACK_NAMES
-            and not any(_tells_of_a_proxy(name) for name in incoming.environ)
-            and incoming.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site")
+            and not any(map(_tells_of_a_proxy, incoming.environ))
+            and incoming.environ.get("HTTP_SEC_FETCH_SITE", "none") in ("none", "same-origin", "same-site")
         )
 
 
+@functools.lru_cache(maxsize=_REMEMBERED_HOSTS)
 def host_name(host: str) -> str:
     """The name in a Host header, without port and brackets; "" when it is none."""
     found = _HOST.fullmatch(host)
@@ -148,9 +154,9 @@ def _tells_of_a_proxy(name: str) -> bool:
     return name.startswith("HTTP_X_FORWARDED") or name in ("HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 
-def _check_folding() -> None:
+def _check_folding(incoming: Request) -> None:
     """gunicorn_h1c 0.6.9 takes a folded line for a header without a name; RFC 9112, 5.2 wants it refused."""
-    if "HTTP_" in request.environ:
+    if "HTTP_" in incoming.environ:
         raise bad_request("A header of this request is folded over two lines.")
 
 
@@ -158,17 +164,13 @@ def _request_id(given: str | None) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
-def _view() -> Callable[..., Any] | None:
-    return current_app.view_functions.get(request.endpoint or "")
-
-
 def _given_key(incoming: Request) -> str | None:
     """From `Authorization: Bearer`, on an editor's paths also `token`, or `x-api-key`; None when neither is there."""
-    scheme, _, given = incoming.headers.get("Authorization", "").partition(" ")
-    schemes = ("bearer", "token") if incoming.blueprint in _EDITORS else ("bearer",)
-    if scheme.lower() in schemes and given.strip():
-        return given.strip()
-    return incoming.headers.get("x-api-key") or None
+    scheme, _, given = incoming.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    scheme, api_key = scheme.lower(), str(given.strip())
+    if not api_key or not (scheme == "bearer" or (scheme == "token" and incoming.blueprint in _EDITORS)):
+        api_key = str(incoming.environ.get("HTTP_X_API_KEY", ""))
+    return api_key or None
 
 
 def _is_same_origin(incoming: Request, origin: str) -> bool:

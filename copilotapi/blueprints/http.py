@@ -37,7 +37,7 @@ def json_response(body: JSON, status: int = 200) -> Response:
 
 def new_call() -> Call:
     """The request at hand, for the gateway."""
-    refuses_fallback = request.headers.get("X-CopilotAPI-No-Fallback", "").strip() in ("1", "true")
+    refuses_fallback = request.environ.get("HTTP_X_COPILOTAPI_NO_FALLBACK", "").strip() in ("1", "true")
     return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
 
 
@@ -221,22 +221,17 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
         return on_api_error(_translated(error))
 
     def on_failure(error: Exception) -> Response:
-        log.exception("request_failed", extra={"request_id": g.get("request_id"), "route": _route()})
+        log.exception("request_failed", extra={"request_id": g.get("request_id"), "route": _route(request)})
         return on_api_error(_internal_error(g.get("request_id", "")))
 
     def finish(response: Response) -> Response:
-        response.headers["X-Request-Id"] = request_id = g.get("request_id", "")
-        # Under this name Anthropic's clients look for it.
-        response.headers["Request-Id"] = request_id
-        # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
-        response.headers["X-GitHub-Request-Id"] = request_id
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        facts = _facts(response)
+        incoming = request._get_current_object()  # type: ignore[attr-defined]
+        _tell_of_us(response, g.get("request_id", ""))
+        facts = _facts(incoming, response)
         call: Call | None = g.get("call")
         caller_socket: CallerSocket | None = g.get("caller_socket")
         started = g.get("started", time.monotonic())
-        body = request.environ["wsgi.input"]
+        body = incoming.environ["wsgi.input"]
 
         def end() -> None:
             if caller_socket is not None:
@@ -248,7 +243,7 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
             log.log(level, "request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
 
         response.call_on_close(end)
-        method = request.method if request.method in _METHODS else "other"
+        method = incoming.method if incoming.method in _METHODS else "other"
         metrics.count_request(facts["route"], method, str(response.status_code))
         return response
 
@@ -259,15 +254,27 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
     app.after_request(finish)
 
 
-def _facts(response: Response) -> dict[str, Any]:
+def _tell_of_us(response: Response, request_id: str) -> None:
+    headers = response.headers
+    headers.add("X-Request-Id", request_id)
+    # Under this name Anthropic's clients look for it.
+    headers.add("Request-Id", request_id)
+    # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
+    headers.add("X-GitHub-Request-Id", request_id)
+    if "Cache-Control" not in headers:
+        headers.add("Cache-Control", "no-store")
+    headers.add("X-Content-Type-Options", "nosniff")
+
+
+def _facts(incoming: Request, response: Response) -> dict[str, Any]:
     """What a log line tells of any request: no body, no header, no query."""
     caller = g.get("caller")
     facts: dict[str, Any] = {
         "request_id": g.get("request_id"),
-        "method": request.method,
-        "route": _route(),
+        "method": incoming.method,
+        "route": _route(incoming),
         "status": response.status_code,
-        "address": request.remote_addr,
+        "address": incoming.remote_addr,
         "key": caller.key_id if caller else None,
     }
     if "outcome" in g:
@@ -275,8 +282,8 @@ def _facts(response: Response) -> dict[str, Any]:
     return facts
 
 
-def _route() -> str:
-    return request.url_rule.rule if request.url_rule else "unmatched"
+def _route(incoming: Request) -> str:
+    return incoming.url_rule.rule if incoming.url_rule else "unmatched"
 
 
 def _internal_error(request_id: str) -> ApiError:

@@ -14,13 +14,12 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 import requests
-from requests.adapters import BaseAdapter
 
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.refusals import passed_headers, refusal, without
-from copilotapi.upstream.transport import AdapterExchange, Clocks, Exchange, Transport
+from copilotapi.upstream.transport import AdapterExchange, AnswerHead, Clocks, Exchange, Transport
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Hangup:
 class Answer:
     """Copilot's answer, its status known to be 2xx. Whoever receives one closes it."""
 
-    def __init__(self, response: requests.Response, exchange: Exchange, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, response: AnswerHead, exchange: Exchange, secrets: tuple[str, ...] = ()) -> None:
         self.headers = response.headers
         self.passed_headers = passed_headers(response.headers, secrets)
         self._exchange = exchange
@@ -193,15 +192,12 @@ class CopilotClient:
         return copilot_token
 
     def _once(self, copilot_token: CopilotToken, outgoing: Outgoing, hangup: Hangup) -> Waiting[Answer]:
-        request = requests.PreparedRequest()
-        request.method = outgoing.method
-        request.url = _base_url(copilot_token, outgoing.host) + outgoing.path
-        identified = self._identification.to_copilot(copilot_token.secret, outgoing.request_id, _INTENTS[outgoing.host])
-        request.headers = requests.structures.CaseInsensitiveDict({**identified, **outgoing.headers})
-        request.body = outgoing.body
+        url = _base_url(copilot_token, outgoing.host) + outgoing.path
+        headers = self._identification.to_copilot(copilot_token.secret, outgoing.request_id, _INTENTS[outgoing.host])
+        headers.update(outgoing.headers)
         yield from self._slot(hangup)
         try:
-            exchange = begin(self._session.get_adapter(request.url), request, outgoing.clocks or self._clocks)
+            exchange = self._start(outgoing, url, headers)
             try:
                 hangup.follow(exchange)
                 while (response := exchange.wait_head(TICK_SECONDS)) is None:
@@ -219,10 +215,19 @@ class CopilotClient:
             raise
         return answer
 
+    def _start(self, outgoing: Outgoing, url: str, headers: Mapping[str, str]) -> Exchange:
+        """By whatever adapter is mounted for this URL: ours, but for tests and callers who mount their own."""
+        adapter, clocks = self._session.get_adapter(url), outgoing.clocks or self._clocks
+        if isinstance(adapter, Transport):
+            return adapter.start(outgoing.method, url, headers, outgoing.body, clocks)
+        return AdapterExchange(adapter, outgoing.method, url, headers, outgoing.body, clocks)
+
     def _slot(self, hangup: Hangup) -> Waiting[None]:
         """Waits for one of the slots, at most 30 s: UPSTREAM_CONCURRENCY keeps us a quiet client (contract 3)."""
         give_up = time.monotonic() + _SLOT_WAIT_SECONDS
-        while not self._slots.acquire(timeout=min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
+        while not self._slots.acquire(blocking=False):
+            if self._slots.acquire(timeout=min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
+                break
             hangup.check()
             if time.monotonic() >= give_up:
                 message = "Too many calls to Copilot are waiting already. Try again in a moment."
@@ -234,7 +239,7 @@ class CopilotClient:
             self._slots.release()
             raise CallerGone
 
-    def _check(self, response: requests.Response, answer: Answer, copilot_token: CopilotToken) -> Waiting[None]:
+    def _check(self, response: AnswerHead, answer: Answer, copilot_token: CopilotToken) -> Waiting[None]:
         status = response.status_code
         is_readable = response.headers.get("Content-Encoding", "identity").lower() == "identity"
         if status != 200:
@@ -251,12 +256,6 @@ def _base_url(copilot_token: CopilotToken, host: Host) -> str:
     if copilot_token.proxy_url is None:
         raise UpstreamFailed("This account has no host for inline completions.", code="no_completion_host")
     return copilot_token.proxy_url
-
-
-def begin(adapter: BaseAdapter, request: requests.PreparedRequest, clocks: Clocks) -> Exchange:
-    if isinstance(adapter, Transport):
-        return adapter.begin(request, clocks)
-    return AdapterExchange(adapter, request, clocks)
 
 
 def finish(waiting: Waiting[T]) -> T:

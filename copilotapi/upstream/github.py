@@ -12,7 +12,7 @@ import requests
 from copilotapi.errors import UpstreamFailed
 from copilotapi.redaction import REDACTED, redact
 from copilotapi.upstream.headers import Identification
-from copilotapi.upstream.transport import Clocks, Transport
+from copilotapi.upstream.transport import AnswerHead, Clocks, Transport
 
 _MAX_ANSWER_BYTES = 1_048_576
 _MAX_TOKEN_CHARS = 16_384
@@ -88,10 +88,10 @@ class GitHub:
         response, _ = self._fetch(f"{api_url}/models", headers, github_token)
         return response.status_code == 200
 
-    def _get(self, path: str, github_token: str) -> tuple[requests.Response, dict[str, Any]]:
+    def _get(self, path: str, github_token: str) -> tuple[AnswerHead, dict[str, Any]]:
         return self._fetch(self._api_url + path, self._identification.to_github(github_token), github_token)
 
-    def _fetch(self, url: str, headers: dict[str, str], github_token: str) -> tuple[requests.Response, dict[str, Any]]:
+    def _fetch(self, url: str, headers: dict[str, str], github_token: str) -> tuple[AnswerHead, dict[str, Any]]:
         """The answer and what it says: never the token it was asked with, whatever GitHub echoes."""
         request = requests.PreparedRequest()
         request.prepare(method="GET", url=url, headers=headers)
@@ -102,7 +102,7 @@ class GitHub:
         return response, _parsed(response, body.replace(github_token.encode(), REDACTED.encode()))
 
 
-def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
+def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[AnswerHead, bytes]:
     """Asks GitHub within EXCHANGE_CLOCKS: the answer's head and its whole body. UpstreamFailed, told of GitHub."""
     try:
         exchange = transport.begin(request, EXCHANGE_CLOCKS)
@@ -123,7 +123,7 @@ def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[requ
     return response, bytes(body)
 
 
-def _parsed(response: requests.Response, body: bytes) -> dict[str, Any]:
+def _parsed(response: AnswerHead, body: bytes) -> dict[str, Any]:
     """The JSON object of an answer; {} for an error whose body is no JSON."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise _unreadable("it is compressed although that was not asked for")
@@ -136,7 +136,7 @@ def _parsed(response: requests.Response, body: bytes) -> dict[str, Any]:
     return _object(parsed)
 
 
-def _refuse(response: requests.Response, answer: dict[str, Any]) -> NoReturn:
+def _refuse(response: AnswerHead, answer: dict[str, Any]) -> NoReturn:
     """copilot-wire 2.5, as code."""
     status = response.status_code
     told = str(answer.get("message", ""))

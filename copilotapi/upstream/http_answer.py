@@ -3,6 +3,8 @@
 Knows no socket and no clock.
 """
 
+from typing import Any
+
 import httptools
 
 from copilotapi.errors import UpstreamFailed
@@ -11,12 +13,25 @@ _MAX_HEAD_BYTES = 65_536
 _MAX_INTERIM_ANSWERS = 10
 
 
+class Headers(dict[str, str]):
+    """A head's fields by their names in lower case, repeated ones joined (RFC 9110, 5.3). Asked for in any case."""
+
+    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        for raw_name, raw_value in fields:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            self[name] = f"{self[name]}, {value}" if name in self else value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
 class HttpAnswer:
     """One response as llhttp reads it. UpstreamFailed on framing that two readers could understand differently."""
 
     def __init__(self, method: str) -> None:
         self.status = 0
-        self.headers: list[tuple[str, str]] = []
+        self.fields: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
         self.head_complete = False
         self.complete = False
@@ -49,8 +64,8 @@ class HttpAnswer:
         """Neither a length nor chunks (RFC 9112 6.3, rule 8): the end of the connection is the end of the body."""
         if not self.head_complete:
             return False
-        names = {name.lower() for name, _ in self.headers}
-        return "content-length" not in names and "transfer-encoding" not in names
+        names = {name.lower() for name, _ in self.fields}
+        return b"content-length" not in names and b"transfer-encoding" not in names
 
     def on_message_begin(self) -> None:
         if self.complete:
@@ -59,7 +74,7 @@ class HttpAnswer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_complete:
-            self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+            self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self.complete:
@@ -79,7 +94,7 @@ class HttpAnswer:
             self.complete = True
             return
         self._interim_answers += 1
-        self.headers = []
+        self.fields = []
         if self._interim_answers > _MAX_INTERIM_ANSWERS:
             raise _bad_answer("it never came to a final answer")
 

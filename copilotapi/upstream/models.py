@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -23,6 +23,8 @@ _WAIT_SECONDS = 15.0
 # What VS Code assumes where a model does not say (copilot-wire 6.4).
 _USUAL_MAX_INPUTS = 256
 _USUAL_ENGINE = "gpt-41-copilot"
+# Callers name the same few models; what they invent must not fill the memory.
+_REMEMBERED_NAMES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,13 @@ class Model:
     endpoints: tuple[str, ...]
     tokenizer: str
     wire: Mapping[str, Any] = field(repr=False)
+
+
+class _Meaning(NamedTuple):
+    """`model_id` a name leads to, if any; `replaced` what the name stands for when that is another model's stand-in."""
+
+    model_id: str | None
+    replaced: str | None
 
 
 class Catalogue:
@@ -58,6 +67,7 @@ class Catalogue:
         self._clock = clock
         self._wall_clock = wall_clock
         self._models: dict[str, Model] = {}
+        self._meanings: dict[str, _Meaning] = {}
         self._fetched = float("-inf")
         self._failed = float("-inf")
         self._failure: ApiError | None = None
@@ -91,19 +101,14 @@ class Catalogue:
         models = self.models()
         if not models:
             return None
-        usable = _usable(models)
-        model_id = resolve(name, self._aliases, usable) or resolve(name, self._aliases, models)
-        model_id = model_id or stand_in(name, self._aliases, usable)
+        model_id = self._meaning(name, models).model_id
         if model_id is None:
             raise unknown_model(name, models)
         return models[model_id]
 
     def replaced(self, name: str) -> str | None:
         """What `name` stands for when `find` answers it with a stand-in; None when the account has that very model."""
-        models = self.models()
-        if resolve(name, self._aliases, models) is not None:
-            return None
-        return follow(name, self._aliases) if stand_in(name, self._aliases, _usable(models)) else None
+        return self._meaning(name, self.models()).replaced
 
     def completion_engine(self, named: str | None) -> str | None:
         """The engine for inline completions: the one named, else the account's first; None when it has none.
@@ -156,6 +161,22 @@ class Catalogue:
         age_seconds = self._clock() - self._fetched
         return age_seconds if self._models and age_seconds > _STALE_SECONDS else None
 
+    def _meaning(self, name: str, models: Mapping[str, Model]) -> "_Meaning":
+        if (known := self._meanings.get(name)) is not None:
+            return known
+        if len(self._meanings) >= _REMEMBERED_NAMES:
+            self._meanings.clear()
+        usable = _usable(models)
+        own = resolve(name, self._aliases, models)
+        model_id = resolve(name, self._aliases, usable) or own
+        replacing = None if model_id else stand_in(name, self._aliases, usable)
+        replaced = follow(name, self._aliases) if own is None and replacing else None
+        meaning = self._meanings[name] = _Meaning(model_id or replacing, replaced)
+        return meaning
+
+    def _adopt(self, models: dict[str, Model], fetched: float) -> None:
+        self._models, self._fetched, self._meanings = models, fetched, {}
+
     def _limit(self, model_id: str, name: str) -> int | None:
         model = self.models().get(model_id)
         limits = model.wire["capabilities"].get("limits") if model else None
@@ -187,7 +208,7 @@ class Catalogue:
             return False
         if not models or not 0 <= age_seconds < _FRESH_SECONDS:
             return False
-        self._models, self._fetched = models, self._clock() - age_seconds
+        self._adopt(models, self._clock() - age_seconds)
         return True
 
     def _fetch_unless_another_does(self) -> None:
@@ -201,7 +222,7 @@ class Catalogue:
         models = merged(listed)
         if not models:
             raise UpstreamFailed("Copilot lists no models for this account.", code="upstream_bad_response")
-        self._models, self._fetched = models, self._clock()
+        self._adopt(models, self._clock())
         shared = {"fetched_at": self._wall_clock(), "models": listed}
         self._store.set(self._store_key(), orjson.dumps(shared), _FRESH_SECONDS)
 

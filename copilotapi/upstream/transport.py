@@ -4,10 +4,12 @@ Why not HTTPAdapter: a wait on it cannot be given up for a moment (to send a hea
 and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
 """
 
+import functools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -16,11 +18,14 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from copilotapi.errors import CallerGone, UpstreamFailed
-from copilotapi.upstream.connections import Connection, ConnectionPool, Network, origin_of
-from copilotapi.upstream.http_answer import HttpAnswer
+from copilotapi.upstream.connections import Connection, ConnectionPool, Network, Origin, origin_of
+from copilotapi.upstream.http_answer import Headers, HttpAnswer
 
 _READ_BYTES = 65_536
 _FOREVER_SECONDS = 86_400.0
+_LINE_BREAK = re.compile(r"[\r\n]")
+# Few URLs are asked for, again and again.
+_REMEMBERED_URLS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,13 @@ class Clocks:
     total_seconds: float = 1800.0
 
 
+class AnswerHead(NamedTuple):
+    """Status and headers of an answer, as much of requests.Response as is needed before its body."""
+
+    status_code: int
+    headers: Mapping[str, str]
+
+
 class Exchange(Protocol):
     """A request under way and its answer.
 
@@ -40,7 +52,7 @@ class Exchange(Protocol):
     UpstreamFailed when there is no complete answer, CallerGone after `abort`. Whoever began an exchange closes it.
     """
 
-    def wait_head(self, tick_seconds: float) -> requests.Response | None: ...
+    def wait_head(self, tick_seconds: float) -> AnswerHead | None: ...
     def read(self, tick_seconds: float) -> bytes | None:
         """The next bytes of the body as they came; b"" at its end."""
 
@@ -51,7 +63,7 @@ class Exchange(Protocol):
 
 
 class Transport(BaseAdapter):
-    """requests' seam. `begin` is the way the gateway goes; `send` makes `Session.send` work on the same sockets."""
+    """requests' seam. `start` is the way the gateway goes; `send` makes `Session.send` work on the same sockets."""
 
     def __init__(
         self,
@@ -65,8 +77,19 @@ class Transport(BaseAdapter):
         self._pool = ConnectionPool(network or Network(), clock)
 
     def begin(self, request: requests.PreparedRequest, clocks: Clocks | None = None) -> "SocketExchange":
-        """Connects; the first `wait_head` sends the request. UpstreamFailed when no connection could be made."""
-        return SocketExchange(self._pool, request, clocks or self.clocks, self._clock)
+        """`start` for a prepared request."""
+        body: Any = request.body or b""
+        payload = body.encode() if isinstance(body, str) else body
+        return self.start(request.method or "GET", request.url or "", request.headers, payload, clocks)
+
+    def start(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, clocks: Clocks | None = None
+    ) -> "SocketExchange":
+        """Connects; the first `wait_head` sends the request. UpstreamFailed when no connection could be made,
+        ValueError on a line break inside a header."""
+        target = _target(url)
+        message = _request_bytes(method, target, headers, body)
+        return SocketExchange(self._pool, target.origin, method, message, clocks or self.clocks, self._clock)
 
     def send(
         self,
@@ -80,12 +103,18 @@ class Transport(BaseAdapter):
         """TLS, proxy and CA come from the Network given at construction; `verify`, `cert` and `proxies` are not read."""
         exchange = self.begin(request, self._with_timeout(timeout))
         try:
-            response = None
-            while response is None:
-                response = exchange.wait_head(_FOREVER_SECONDS)
+            head = None
+            while head is None:
+                head = exchange.wait_head(_FOREVER_SECONDS)
         except BaseException:
             exchange.close()
             raise
+        response = requests.Response()
+        response.status_code = head.status_code
+        response.headers = CaseInsensitiveDict(head.headers)
+        response.url = request.url or ""
+        response.request = request
+        response.raw = exchange
         if not stream:
             _ = response.content
         return response
@@ -109,22 +138,24 @@ class SocketExchange:
     def __init__(
         self,
         pool: ConnectionPool,
-        request: requests.PreparedRequest,
+        origin: Origin,
+        method: str,
+        message: bytes,
         clocks: Clocks,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
-        self._request = request
+        self._origin = origin
+        self._method = method
+        self._message = message
         self._clocks = clocks
         self._clock = clock
         self._total_deadline = clock() + clocks.total_seconds
-        self._origin = origin_of(request.url or "")
-        self._message = _request_bytes(request)
         self._aborted = False
         self._connection: Connection | None = None
         self._connect(pool.take_idle(self._origin))
 
-    def wait_head(self, tick_seconds: float) -> requests.Response | None:
+    def wait_head(self, tick_seconds: float) -> AnswerHead | None:
         while not self._answer.head_complete:
             self._send()
             received = self._receive(tick_seconds)
@@ -137,7 +168,7 @@ class SocketExchange:
                 raise self._cut()
             self._answer.feed(received)
         self._deadline = self._clock() + self._clocks.idle_seconds
-        return self._response()
+        return AnswerHead(self._answer.status, Headers(self._answer.fields))
 
     def read(self, tick_seconds: float) -> bytes | None:
         answer = self._answer
@@ -185,7 +216,7 @@ class SocketExchange:
         self.close()
         self._connection = idle or self._pool.open(self._origin, self._clocks.connect_seconds)
         self._is_sent = False
-        self._answer = HttpAnswer(self._request.method or "GET")
+        self._answer = HttpAnswer(self._method)
         self._deadline = self._clock() + self._clocks.first_byte_seconds
 
     def _send(self) -> None:
@@ -272,20 +303,16 @@ class SocketExchange:
         else:
             connection.close()
 
-    def _response(self) -> requests.Response:
-        response = requests.Response()
-        response.status_code = self._answer.status
-        response.headers = CaseInsensitiveDict(self._answer.headers)
-        response.url = self._request.url or ""
-        response.request = self._request
-        response.raw = self
-        return response
-
 
 class AdapterExchange:
     """The same over any other requests adapter, for tests and for callers who mount their own. Cannot tick or abort."""
 
-    def __init__(self, adapter: BaseAdapter, request: requests.PreparedRequest, clocks: Clocks) -> None:
+    def __init__(
+        self, adapter: BaseAdapter, method: str, url: str, headers: Mapping[str, str], body: bytes, clocks: Clocks
+    ) -> None:
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, url, body
+        request.headers = CaseInsensitiveDict(headers)
         try:
             self._response = adapter.send(
                 request, stream=True, timeout=(clocks.connect_seconds, clocks.first_byte_seconds)
@@ -297,8 +324,8 @@ class AdapterExchange:
             message = "Copilot could not be reached."
             raise UpstreamFailed(message, code="upstream_unreachable", nothing_received=True) from exc
 
-    def wait_head(self, tick_seconds: float) -> requests.Response | None:
-        return self._response
+    def wait_head(self, tick_seconds: float) -> AnswerHead | None:
+        return AnswerHead(self._response.status_code, self._response.headers)
 
     def read(self, tick_seconds: float) -> bytes | None:
         try:
@@ -315,18 +342,25 @@ class AdapterExchange:
         self._response.close()
 
 
-def _request_bytes(request: requests.PreparedRequest) -> bytes:
+class _Target(NamedTuple):
+    origin: Origin
+    path: str
+    host: str
+
+
+@functools.lru_cache(maxsize=_REMEMBERED_URLS)
+def _target(url: str) -> _Target:
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Target(origin_of(url), path, parts.netloc.rpartition("@")[2])
+
+
+def _request_bytes(method: str, target: _Target, headers: Mapping[str, str], body: bytes) -> bytes:
     """The request as it goes out, head and body in one piece. ValueError on a line break inside a header."""
-    parts = urlsplit(request.url or "")
-    body: Any = request.body or b""
-    payload = body.encode() if isinstance(body, str) else body
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}"]
-    for name, value in request.headers.items():
-        if "\r" in value or "\n" in value:
-            raise ValueError(f"line break in header {name}")
-        lines.append(f"{name}: {value}")
-    if "Content-Length" not in request.headers and (payload or request.method == "POST"):
-        lines.append(f"Content-Length: {len(payload)}")
-    head: bytes = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-    return head + payload
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if any(map(_LINE_BREAK.search, lines)):
+        raise ValueError("line break in a header")
+    if (body or method == "POST") and "Content-Length" not in headers:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join([f"{method} {target.path} HTTP/1.1", f"Host: {target.host}", *lines, "\r\n"])
+    return head.encode("latin-1") + body

@@ -43,8 +43,9 @@ def check_request(body: JSON) -> None:
     model = body.get("model")
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise bad_request("'model' must be the name of a model.", param="model")
-    for name, (expected, description) in _TYPES.items():
-        _check(body, name, expected, description)
+    for name in body:
+        if name in _TYPES:
+            _check(body, name, *_TYPES[name])
     _check_values(body)
     for index, tool in enumerate(body.get("tools") or ()):
         _check_tool(tool, f"tools.{index}")

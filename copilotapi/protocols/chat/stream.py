@@ -1,10 +1,9 @@
 """A chat stream on its way to the caller: whole frames, Copilot's defects repaired, the end told from a cut.
 
-Regions without a defect go through as the bytes they are; only a frame that may need repair is parsed
-(copilot-wire 5.3, state 2026-11).
+Chunks like one that was parsed already go through by its skeleton, as the bytes they are where nothing was to repair;
+all others are parsed (copilot-wire 5.3, state 2026-11).
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,20 +12,14 @@ import orjson
 
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.chat.choices import merge, strongest
+from copilotapi.protocols.chat.skeleton import Skeleton, skeleton_of
 from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
-from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
+from copilotapi.sse import Frame, FrameBuffer, dump, frame_end, joined, load
 
 _SAMPLE_BYTES = 8192
-_CHUNK = re.compile(rb'^data: ?\{[^\n]*?"object": ?"chat\.completion\.chunk"', re.MULTILINE)
-# What a frame must hold to be worth parsing. Quotes inside JSON strings are escaped, so text cannot imitate these.
-_SUSPECT = re.compile(
-    rb'"choices": ?\[ ?\]|"usage": ?\{|"error"|"tool_calls"|"finish_reason": ?"|"index": ?[1-9]|"(?:id|model)": ?""'
-    rb"|\[DONE\]|copilot_|prompt_filter_results"
-    rb'|"role"'
-)
-
-_NAMES_OF_A_CHOICE = (b'"index"', b'"delta"', b'"finish_reason"')
+# What a stream's chunks tell word by word.
+_TEXT_KEYS = ("content", "reasoning_text")
 
 
 @dataclass
@@ -80,10 +73,7 @@ def repair_stream(
             yield None
             continue
         tally.count(region)
-        if repair.is_settled and _is_clean(region):
-            yield region
-        else:
-            yield from joined(repair.region(region))
+        yield from joined(repair.region(region))
         if tally.is_complete:
             return
     if frames.rest().strip() == b"data: [DONE]":
@@ -105,18 +95,8 @@ def written_text(frames: bytes) -> str:
     return "".join(written)
 
 
-def _is_clean(region: bytes) -> bool:
-    """Every frame of the region is an ordinary chunk with nothing to repair."""
-    frame_count = region.count(b"\n\n")
-    return (
-        len(_CHUNK.findall(region)) == frame_count
-        and all(region.count(name) == frame_count for name in _NAMES_OF_A_CHOICE)
-        and _SUSPECT.search(region) is None
-    )
-
-
 class _Repair:
-    """The state of one stream. `is_settled` once the answer's id and model are known and no frame is held back."""
+    """The state of one stream. A frame like one that was repaired before, in the same state, is repaired by its skeleton."""
 
     def __init__(self, tally: Tally, choice_count: int, wants_usage: bool, estimate: Callable[[], Usage]) -> None:
         self._tally = tally
@@ -128,16 +108,26 @@ class _Repair:
         self._usage_sent = False
         self._calls = _ToolCalls()
         self._with_role: set[int] = set()
-
-    @property
-    def is_settled(self) -> bool:
-        return bool(self._tally.answer_id and self._tally.model) and self._finishing is None
+        self._skeleton: Skeleton | None = None
 
     def region(self, region: bytes) -> Iterator[bytes]:
-        for frame in load(region):
-            if self._tally.is_complete:
-                break
-            yield from self._frame(frame)
+        start = 0
+        while start < len(region) and not self._tally.is_complete:
+            if self._skeleton is not None:
+                frames, start = self._skeleton.take(region, start)
+                if frames:
+                    yield frames
+                    continue
+            end = frame_end(region, start)
+            for frame in load(region[start:end]):
+                yield from self._frame(frame)
+            start = end
+
+    def _state(self) -> tuple[object, ...]:
+        """What the repair of a chunk depends on, but for the chunk."""
+        tally = self._tally
+        names = (tally.answer_id, tally.model, self._created)
+        return names, tally.usage, len(self._with_role), self._calls.count, self._finishing is None
 
     def _frame(self, frame: Frame) -> Iterator[bytes]:
         if frame.data is None:
@@ -153,11 +143,14 @@ class _Repair:
         if not chunk.get("choices"):
             yield from self._without_choices(frame.raw, chunk)
             return
+        state = self._state()
         before = orjson.dumps(chunk)
         self._repair(chunk)
         after = orjson.dumps(chunk)
         raw = frame.raw if before == after else dump(after)
         yield from self._hold_finish(raw, chunk) if self._single else (raw,)
+        if state == self._state() and self._finishing is None:
+            self._skeleton = _skeleton(frame.raw, raw, chunk)
 
     def _without_choices(self, raw: bytes, chunk: JSON) -> Iterator[bytes]:
         """Filter verdicts, references and the like go no further; usage does if the caller asked for it."""
@@ -261,6 +254,19 @@ class _ToolCalls:
                 self._ids[call_id] = self._ours[theirs] = self.count
                 self.count += 1
             call["index"] = self._ids[call_id] if call_id else self._ours.get(theirs, max(self.count - 1, 0))
+
+
+def _skeleton(raw: bytes, new: bytes, chunk: JSON) -> Skeleton | None:
+    """Of a chunk that only goes on with a text: what else it tells is the same in those that look like it."""
+    choices = chunk["choices"]
+    if len(choices) != 1 or choices[0]["finish_reason"] is not None:
+        return None
+    delta = choices[0]["delta"]
+    told = [key for key in _TEXT_KEYS if isinstance(delta.get(key), str)]
+    calls = delta.get("tool_calls") or []
+    if len(calls) == 1 and not calls[0].get("id") and not told:
+        told = ["arguments"]
+    return skeleton_of(raw, new, told[0]) if len(told) == 1 else None
 
 
 def _parsed(data: bytes) -> JSON:
