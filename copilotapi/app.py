@@ -12,6 +12,7 @@ from copilotapi import loop
 from copilotapi.blueprints import admin, anthropic, completions, copilot, explorer, http, openai, status
 from copilotapi.blueprints.guard import Guard
 from copilotapi.blueprints.quota import AddressQuota
+from copilotapi.blueprints.web_app import WebApp
 from copilotapi.gateway import Gateway
 from copilotapi.handlers import CompletionHandler, check_handler, handler_models, load_handler
 from copilotapi.local_model import LocalModel
@@ -56,7 +57,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
     """
     if handler is not None:
         check_handler(handler)
-    app = Flask(__name__, static_folder=None)
+    app = WebApp(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     store = open_store(settings.redis_url.get_secret_value())
     transport = Transport(network(settings), clocks(settings))

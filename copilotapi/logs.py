@@ -8,6 +8,7 @@ import functools
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
@@ -22,6 +23,7 @@ from copilotapi.settings import Settings, SettingsError
 
 _HANDLER_NAME = "copilotapi"
 _DEEPEST = 8
+_LOOK_SECONDS = 1.0
 _REMEMBERED_NAMES = 512
 # The same few values come in most lines: routes, models, keys, addresses.
 _REMEMBERED_TEXTS = 4096
@@ -155,6 +157,16 @@ class _StreamSink(logging.StreamHandler[TextIO]):
 
 
 class _FileSink(WatchedFileHandler):
+    """Notices once a second at most that its file was moved away: what comes until then is in the moved one."""
+
+    _looked = 0.0
+
+    def reopenIfNeeded(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS:
+            self._looked = now
+            super().reopenIfNeeded()
+
     def emit(self, record: logging.LogRecord) -> None:
         # Reopening a rotated file happens outside the stock handler's own try.
         try:
@@ -217,7 +229,8 @@ class _Cleaner:
         return self._remembered(text) if len(text) <= _REMEMBERED_CHARS else self._cleaned(text)
 
     def _cleaned(self, text: str) -> str:
-        return self._unsafe.sub(_escape, self._redactor(text))
+        redacted = self._redactor(text)
+        return redacted if redacted.isalnum() else self._unsafe.sub(_escape, redacted)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -4,10 +4,11 @@ Elsewhere (a threaded server, an embedding host) every function still works and 
 noticed when the next write fails, unless the server itself offers to watch under WATCH.
 """
 
+import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from gevent import Timeout, get_hub, monkey, sleep, spawn
@@ -46,11 +47,9 @@ def let_others_run() -> None:
         sleep(0)
 
 
-@contextmanager
-def limit_total(seconds: float) -> Iterator[None]:
-    """Work that takes longer in all raises TimeoutError, however little each single wait takes."""
-    with Timeout(seconds, TimeoutError) if is_cooperative() else nullcontext():
-        yield
+def limit_total(seconds: float) -> AbstractContextManager[object]:
+    """Inside of it, work that takes longer in all raises TimeoutError, however little each single wait takes."""
+    return Timeout(seconds, TimeoutError) if is_cooperative() else nullcontext()
 
 
 def start_aside(work: Callable[[], None]) -> Callable[[], None]:
@@ -60,6 +59,13 @@ def start_aside(work: Callable[[], None]) -> Callable[[], None]:
         return lambda: running.kill(block=False)
     threading.Thread(target=work, daemon=True).start()
     return lambda: None
+
+
+def end_reading(sock: socket.socket) -> None:
+    """A read under way ends as if the far end had closed. Past gevent, whose shutdown() would end it by an error."""
+    plain = monkey.get_original("socket", "socket")
+    with plain(fileno=os.dup(sock.fileno())) as same:
+        same.shutdown(socket.SHUT_RD)
 
 
 class CallerSocket:

@@ -3,7 +3,6 @@ with the first piece, in one send, and what gunicorn looks up for each request i
 """
 
 import contextlib
-import os
 import re
 import socket
 import time
@@ -11,14 +10,15 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any
 
-import gevent
-from gevent import monkey
+from greenlet import GreenletExit
 from gunicorn.http.errors import InvalidResponseHeader
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response, base_environ
 from gunicorn.util import unquote_to_wsgi_str
 from gunicorn.workers.ggevent import GeventWorker
 
-_Socket = monkey.get_original("socket", "socket")
+from copilotapi import loop
 
 # RFC 9110, 7.6.1 and gunicorn's own list (gunicorn/util.py): what concerns the connection is the server's to say.
 _HOP_BY_HOP = frozenset(
@@ -72,7 +72,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             raise StopIteration from None
-        except (gevent.GreenletExit, SystemExit):
+        except (GreenletExit, SystemExit):
             return False
         finally:
             self._idle.add(sock)
@@ -82,7 +82,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         super().handle_exit(sig, frame)
-        gevent.spawn(self._let_go_of_idle_callers)
+        loop.start_aside(self._let_go_of_idle_callers)
 
     def _answer(self, environ: dict[str, Any], response: "_Answer") -> None:
         pieces: Iterable[bytes] = self.wsgi(environ, response.start_response)
@@ -130,8 +130,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             for client in list(self._idle):
                 with contextlib.suppress(OSError):
                     if _asks_nothing(client):
-                        _end_reading(client)
-            gevent.sleep(1)
+                        loop.end_reading(client)
+            time.sleep(1)
 
 
 class _Answer(Response):  # type: ignore[misc]
@@ -186,6 +186,17 @@ class _Answer(Response):  # type: ignore[misc]
             self.sock.sendall(memoryview(data)[sent:])
 
 
+class _Request(Request):  # type: ignore[misc]
+    """gunicorn makes an address of the caller's text for each request, to look for it in a list that is empty here."""
+
+    def _peer_is_trusted_proxy(self) -> bool:
+        return bool(self.cfg.forwarded_allow_ips) and bool(super()._peer_is_trusted_proxy())
+
+
+# gunicorn has no other place to say so (gunicorn/http/parser.py).
+RequestParser.mesg_class = _Request
+
+
 class _DateClock:
     """The Date header, made once a second."""
 
@@ -210,9 +221,3 @@ def _asks_nothing(client: socket.socket) -> bool:
     finally:
         client.settimeout(None)
     return False
-
-
-def _end_reading(client: socket.socket) -> None:
-    """Past gevent, whose shutdown() ends a read under way by an error: gunicorn would log it with a traceback."""
-    with _Socket(fileno=os.dup(client.fileno())) as same:
-        same.shutdown(socket.SHUT_RD)

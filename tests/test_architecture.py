@@ -74,6 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Out.
     "upstream": ("upstream", "store", "redaction", "version", "errors"),
     # Keep.
+    "worker": ("loop",),
     "metering": ("metering", "store", "settings", "protocols.conversation", "errors"),
     "store": ("store",),
     # Leaves.
@@ -100,7 +101,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "flask_cors": ("app",),
     "flask_limiter": ("blueprints.quota",),
     "gevent": ("loop",),
-    "gunicorn": ("loop", "blueprints.body"),
+    "greenlet": ("worker",),
+    "gunicorn": ("loop", "worker", "blueprints.body"),
     "httptools": ("upstream.http_answer",),
     "limits": ("blueprints.quota", "metering.window_counts"),
     "orjson": EVERYTHING,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -18,9 +19,10 @@ _MAX_DEPTH = 64
 # A body that stalls this long, or takes this long in all, is given up (reliability: client body receive).
 _GAP_SECONDS = 10.0
 _TOTAL_SECONDS = 30.0
-_STEERING_KEYS = frozenset(
-    {"model", "stream", "messages", "n", "max_tokens", "max_completion_tokens", "tools", "input", "prompt"}
-)
+_STEERING_KEYS = {
+    name: b'"%b"' % name.encode()
+    for name in ("model", "stream", "messages", "n", "max_tokens", "max_completion_tokens", "tools", "input", "prompt")
+}
 # Two readers may take different ones of two equal keys. An ASCII letter written as \u00xx could spell such a key.
 _ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 # Every digit as 0, everything else as another byte: a long number is then a run that is found at once.
@@ -59,14 +61,20 @@ def _check_headers(request: Request, max_bytes: int) -> None:
         raise ApiError(message, status=415, kind="invalid_request_error", code="unsupported_content_encoding")
     if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
         raise bad_request("Send the body as it is or in chunks: no other Transfer-Encoding is supported.")
-    if (request.content_length or 0) > max_bytes:
+    if (_length(environ) or 0) > max_bytes:
         raise too_large(max_bytes)
+
+
+def _length(environ: Mapping[str, Any]) -> int | None:
+    """What Content-Length says; None without one, as in a body that comes in chunks."""
+    told = str(environ.get("CONTENT_LENGTH", ""))
+    return int(told) if told.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ else None
 
 
 def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> bytes:
     """Reads in a loop: one read of a chunked body over a limit would come back short, without an error."""
     stream = request.environ["wsgi.input"] if request.environ.get("wsgi.input_terminated") else request.stream
-    length = request.content_length
+    length = _length(request.environ)
     body = bytearray()
     caller_socket.limit_waits(_GAP_SECONDS)
     try:
@@ -118,7 +126,7 @@ def _is_too_deep(body: bytes, parsed: JSON) -> bool:
 
 def _may_be_ambiguous(body: bytes, parsed: JSON) -> bool:
     return (
-        any(body.count(b'"%b"' % name.encode()) > 1 for name in _STEERING_KEYS.intersection(parsed))
+        any(name in _STEERING_KEYS and body.count(_STEERING_KEYS[name]) > 1 for name in parsed)
         or _LONG_NUMBER in body.translate(_DIGITS)
         or (b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None)
     )
@@ -135,7 +143,7 @@ def _check_slowly(body: bytes) -> None:
 
     json.loads(body, object_pairs_hook=pairs, parse_int=_checked_int)
     names = [name for name, _ in top_level]
-    twice = sorted(_STEERING_KEYS.intersection(name for name in names if names.count(name) > 1))
+    twice = sorted(_STEERING_KEYS.keys() & {name for name in names if names.count(name) > 1})
     if twice:
         raise bad_request(f"The field '{twice[0]}' stands twice in the body.", param=twice[0])
 

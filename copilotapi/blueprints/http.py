@@ -11,6 +11,7 @@ from flask import Flask, Request, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Rule
 
+from copilotapi.blueprints.web_app import Answer
 from copilotapi.errors import ApiError, CallerGone
 from copilotapi.loop import CallerSocket
 from copilotapi.metering.metrics import Metrics
@@ -108,8 +109,8 @@ class Responder:
 def _whole(steps: Steps) -> Response:
     for step in steps:
         if isinstance(step, Head):
-            body = b"".join(piece for piece in steps if isinstance(piece, bytes))
-            return Response(body, 200, step.headers, content_type="application/json")
+            body = b"".join([piece for piece in steps if isinstance(piece, bytes)])
+            return Answer(body, 200, step.headers, content_type="application/json")
     raise _without_head()
 
 
@@ -118,11 +119,9 @@ def _without_head() -> RuntimeError:
 
 
 def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
-    response = Response(stream, 200, headers, content_type="text/event-stream; charset=utf-8")
-    response.headers["Cache-Control"] = "no-cache, no-store"
     # nginx buffers answers of an upstream unless told otherwise.
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
+    headers = {**headers, "Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
+    return Answer(stream, 200, headers, content_type="text/event-stream; charset=utf-8")
 
 
 class EventStream:
@@ -261,7 +260,7 @@ def _tell_of_us(response: Response, request_id: str) -> None:
     headers.add("Request-Id", request_id)
     # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
     headers.add("X-GitHub-Request-Id", request_id)
-    if "Cache-Control" not in headers:
+    if not any(name == "Cache-Control" for name, _ in headers):
         headers.add("Cache-Control", "no-store")
     headers.add("X-Content-Type-Options", "nosniff")
 

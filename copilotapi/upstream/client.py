@@ -6,7 +6,6 @@ caller's connection alive; its return value is the answer. Knows no protocol: by
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefu
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.refusals import passed_headers, refusal, without
+from copilotapi.upstream.slots import Slots
 from copilotapi.upstream.transport import AdapterExchange, AnswerHead, Clocks, Exchange, Transport
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class CopilotClient:
         self._identification = identification
         self._session = session
         self._clocks = clocks
-        self._slots = threading.Semaphore(upstream_concurrency)
+        self._slots = Slots(upstream_concurrency)
         self._on_retry = on_retry
 
     def has_completion_host(self) -> bool:
@@ -225,9 +225,7 @@ class CopilotClient:
     def _slot(self, hangup: Hangup) -> Waiting[None]:
         """Waits for one of the slots, at most 30 s: UPSTREAM_CONCURRENCY keeps us a quiet client (contract 3)."""
         give_up = time.monotonic() + _SLOT_WAIT_SECONDS
-        while not self._slots.acquire(blocking=False):
-            if self._slots.acquire(timeout=min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
-                break
+        while not self._slots.acquire(min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
             hangup.check()
             if time.monotonic() >= give_up:
                 message = "Too many calls to Copilot are waiting already. Try again in a moment."

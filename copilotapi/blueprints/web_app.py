@@ -1,0 +1,69 @@
+"""Flask without what this program never uses: sessions, async views, matching by host. Each costs every request something
+(docs/decisions/0006-hot-path.md).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
+
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface, SessionMixin
+from werkzeug.routing import MapAdapter
+
+Environ: TypeAlias = dict[str, Any]
+StartResponse: TypeAlias = Callable[..., Any]
+
+
+class WebApp(Flask):
+    """Views and hooks are plain functions; the Host header is the guard's to judge."""
+
+    def __init__(self, import_name: str) -> None:
+        super().__init__(import_name, static_folder=None)
+        self.session_interface = _NoSessions()
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        # Werkzeug tells WebSocket requests apart by further headers.
+        if request is None or "HTTP_UPGRADE" in request.environ:
+            return super().create_url_adapter(request)
+        return MapAdapter(
+            self.url_map,
+            server_name="",
+            script_name=request.root_path,
+            subdomain="",
+            url_scheme=request.scheme,
+            path_info=request.path,
+            default_method=request.method,
+            query_args=request.query_string.decode("latin-1"),
+        )
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
+class _NoSessions(SessionInterface):
+    def __init__(self) -> None:
+        self._none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:
+        return self._none
+
+    def is_null_session(self, obj: object) -> bool:
+        return True
+
+
+class Answer(Response):
+    """A response that is told as it stands: its length is known or it has none, and no header is to be made of others."""
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(self.status, list(self.headers))
+        return _Pieces(self, environ["REQUEST_METHOD"] == "HEAD")
+
+
+class _Pieces:
+    """What WSGI wants of a body: the pieces, and `close` when they were taken or nobody wants them any more."""
+
+    def __init__(self, answer: Answer, is_withheld: bool) -> None:
+        self._pieces: Any = () if is_withheld else answer.response
+        self.close = answer.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
