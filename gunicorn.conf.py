@@ -9,6 +9,7 @@ import atexit  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import uuid  # noqa: E402
@@ -79,6 +80,12 @@ loglevel = _settings.log_level.lower()
 def when_ready(server):
     gc.collect()
     gc.freeze()
+
+
+def post_fork(server, worker):
+    # Until the worker has its own, it would inherit the master's handlers, and a signal to stop would be lost.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def post_worker_init(worker):

@@ -3,9 +3,11 @@ with the first piece, in one send, and what gunicorn looks up for each request i
 """
 
 import contextlib
+import functools
 import re
 import socket
 import time
+import types
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any
@@ -16,7 +18,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.wsgi import Response, base_environ
 from gunicorn.util import unquote_to_wsgi_str
-from gunicorn.workers.ggevent import GeventWorker
+from gunicorn.workers.ggevent import GeventWorker, StreamServer
 
 from copilotapi import loop
 
@@ -26,6 +28,8 @@ _HOP_BY_HOP = frozenset(
     | {"upgrade", "server", "date"}
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Longer than nginx keeps a silent connection (1 s in deploy/nginx.conf), and than a new one takes to ask.
+_SILENT_SECONDS = 2.0
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -37,7 +41,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._idle: set[socket.socket] = set()
+        self._silent_since: dict[socket.socket, float] = {}
+        self.server_class = functools.partial(_Server, self)
         self._clock = _DateClock()
         self._base_environ: dict[str, Any] = {}
 
@@ -49,15 +54,15 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().init_process()
 
     def handle(self, listener: Any, client: socket.socket, addr: tuple[str, int]) -> None:
-        self._idle.add(client)
+        self._silent_since[client] = time.monotonic()
         try:
             super().handle(listener, client, addr)
         finally:
-            self._idle.discard(client)
+            self._silent_since.pop(client, None)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: tuple[str, int]) -> bool:
         """Answers one request. StopIteration when the connection ends with it."""
-        self._idle.discard(sock)
+        self._silent_since.pop(sock, None)
         response = _Answer(req, sock, self.cfg, self._clock)
         if not self.alive:
             response.force_close()
@@ -75,7 +80,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         except (GreenletExit, SystemExit):
             return False
         finally:
-            self._idle.add(sock)
+            self._silent_since[sock] = time.monotonic()
         if response.should_close():
             raise StopIteration
         return True
@@ -125,13 +130,38 @@ class Worker(GeventWorker):  # type: ignore[misc]
         return environ
 
     def _let_go_of_idle_callers(self) -> None:
-        """Again each second: streams end one by one."""
+        """Again and again: streams end one by one.
+
+        Not before two seconds of silence: a request that is on its way meanwhile is answered.
+        """
         while True:
-            for client in list(self._idle):
+            latest = time.monotonic() - _SILENT_SECONDS
+            for client in [client for client, since in self._silent_since.items() if since <= latest]:
                 with contextlib.suppress(OSError):
                     if _asks_nothing(client):
                         loop.end_reading(client)
-            time.sleep(1)
+            time.sleep(0.2)
+
+
+class _Server(StreamServer):  # type: ignore[misc]
+    """gunicorn's own, except that before it closes it takes up whom the kernel has let in: they would be reset.
+
+    The other arguments are those that gunicorn has for a server with a WSGI of its own.
+    """
+
+    def __init__(self, worker: Worker, listener: socket.socket, *, spawn: Any, **_: Any) -> None:
+        # gunicorn asks the listener for its name once for each connection, and fails when it is closed by then.
+        name = listener.getsockname()
+        named = types.SimpleNamespace(getsockname=lambda: name)
+        super().__init__(listener, handle=functools.partial(worker.handle, named), spawn=spawn)
+        if worker.cfg.workers > 1:
+            self.max_accept = 1
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self.closed and not self.full() and (accepted := self.do_read()):
+                self.do_handle(*accepted)
+        super().close()
 
 
 class _Answer(Response):  # type: ignore[misc]
