@@ -44,13 +44,17 @@ Steps: TypeAlias = Generator[Step, None, None]
 
 @dataclass(slots=True)
 class Call:
-    """A request as the HTTP side sees it. `headers` go on where Copilot is asked in the caller's own protocol; `warnings`
-    collects what its answer will tell that is not quite as asked, `limits` the headers of Copilot's answer that pass
-    although it is translated, `facts` what its log line will tell.
+    """A request as the HTTP side sees it. `body` is what was asked, `raw_body` the same as it came.
+
+    `headers` go on where Copilot is asked in the caller's own protocol; `warnings` collects what its answer will tell that
+    is not quite as asked, `limits` the headers of Copilot's answer that pass although it is translated, `facts` what its
+    log line will tell.
     """
 
     request_id: str
     key_id: str
+    body: JSON = field(default_factory=dict)
+    raw_body: bytes = b"{}"
     hangup: Hangup = field(default_factory=Hangup)
     refuses_fallback: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -231,10 +235,19 @@ class Relay:
             path=self.codec.ENDPOINT.format(model=quote(model, safe="")),
             request_id=self.call.request_id,
             host=self.codec.HOST,
-            body=orjson.dumps(upstream_body),
+            body=self._payload(upstream_body),
             headers=headers,
         )
         return (yield from self._client.send(outgoing, self.call.hangup, attempts)), dropped
+
+    def _payload(self, upstream_body: JSON) -> bytes:
+        """The very bytes that came, where nothing in them had to change."""
+        came = self.call.body
+        is_unchanged = len(came) == len(upstream_body) and all(
+            value is upstream_body.get(name) or (name == "model" and value == upstream_body.get("model"))
+            for name, value in came.items()
+        )
+        return self.call.raw_body if is_unchanged else orjson.dumps(upstream_body)
 
     def _frames(self, answer: Answer) -> Iterator[bytes | None]:
         content_type = answer.headers.get("Content-Type", "")

@@ -39,7 +39,7 @@ def json_response(body: JSON, status: int = 200) -> Response:
 def new_call() -> Call:
     """The request at hand, for the gateway."""
     refuses_fallback = request.environ.get("HTTP_X_COPILOTAPI_NO_FALLBACK", "").strip() in ("1", "true")
-    return Call(g.request_id, g.caller.key_id, refuses_fallback=refuses_fallback)
+    return Call(g.request_id, g.caller.key_id, g.body, g.raw_body, refuses_fallback=refuses_fallback)
 
 
 class Dialect(Protocol):

@@ -6,6 +6,7 @@ and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
 
 import functools
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -226,7 +227,7 @@ class SocketExchange:
                 raise self._cut()
             try:
                 self._connection.sock.settimeout(self._left())
-                self._connection.sock.sendall(self._message)
+                send_all(self._connection.sock, self._message)
             except TimeoutError as exc:
                 raise self._timed_out("it did not take the request") from exc
             except OSError as exc:
@@ -302,6 +303,13 @@ class SocketExchange:
             self._pool.give_back(connection)
         else:
             connection.close()
+
+
+def send_all(sock: socket.socket, message: bytes) -> None:
+    """In one send where it fits: gevent's sendall first asks for the buffer's size (gevent/_socketcommon.py)."""
+    sent = sock.send(message)
+    if sent < len(message):
+        sock.sendall(memoryview(message)[sent:])
 
 
 class AdapterExchange:
