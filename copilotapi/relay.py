@@ -260,7 +260,7 @@ class Relay:
             wants_usage=self.codec.wants_usage(self._body),
             estimate=self._estimate,
         )
-        return _clear_of_secrets(frames, answer)
+        return _to_its_end(frames, answer)
 
     def _streamed(self, answer: Answer) -> Waiting[Opened]:
         frames = self._frames(answer)
@@ -315,12 +315,13 @@ class Relay:
         return model.tokenizer if model else "o200k_base"
 
 
-def _clear_of_secrets(frames: Iterator[bytes | None], answer: Answer) -> Iterator[bytes | None]:
+def _to_its_end(frames: Iterator[bytes | None], answer: Answer) -> Iterator[bytes | None]:
     try:
         yield from frames
     except ApiError as exc:
         answer.clear_of_secrets(exc)
         raise
+    answer.finish()
 
 
 def new_id(codec: Codec) -> str:

@@ -118,6 +118,10 @@ class Answer:
         finally:
             self.close()
 
+    def finish(self) -> None:
+        """As `close`, after a stream's own end: what little follows it is taken, and its connection can serve again."""
+        self._exchange.finish()
+
     def close(self) -> None:
         self._exchange.close()
 

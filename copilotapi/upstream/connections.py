@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -150,7 +150,7 @@ class ConnectionPool:
 
     def _dial(self, origin: Origin, deadline: float) -> socket.socket:
         failure: OSError = ConnectionError("the name has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM):
+        for family, kind, protocol, _, address in _addresses(origin):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.settimeout(self._left(deadline))
@@ -181,6 +181,17 @@ class ConnectionPool:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.close()
+
+
+def _addresses(origin: Origin) -> list[Any]:
+    """As getaddrinfo tells them. gevent asks it on a thread, which an address in figures is not worth."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, origin.host)
+        except OSError:
+            continue
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (origin.host, origin.port))]
+    return socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
 
 
 def _connect_through(sock: socket.socket, proxy: str, origin: Origin) -> None:

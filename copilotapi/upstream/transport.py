@@ -4,6 +4,7 @@ Why not HTTPAdapter: a wait on it cannot be given up for a moment (to send a hea
 and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
 """
 
+import contextlib
 import functools
 import re
 import socket
@@ -24,6 +25,9 @@ from copilotapi.upstream.http_answer import Headers, HttpAnswer
 
 _READ_BYTES = 65_536
 _FOREVER_SECONDS = 86_400.0
+# After a stream's last event only the framing's end is still to come, in the same packet or right behind it.
+_END_SECONDS = 0.01
+_READS_OF_AN_END = 4
 _LINE_BREAK = re.compile(r"[\r\n]")
 # Few URLs are asked for, again and again.
 _REMEMBERED_URLS = 256
@@ -59,6 +63,9 @@ class Exchange(Protocol):
 
     def abort(self) -> None:
         """Ends the exchange at once, from any thread, without blocking."""
+
+    def finish(self) -> None:
+        """As `close`, where all that matters has come: the connection may serve again."""
 
     def close(self) -> None: ...
 
@@ -194,6 +201,13 @@ class SocketExchange:
         self._aborted = True
         if self._connection is not None:
             self._connection.shutdown()
+
+    def finish(self) -> None:
+        with contextlib.suppress(UpstreamFailed, CallerGone):
+            for _ in range(_READS_OF_AN_END):
+                if not self.read(_END_SECONDS):
+                    break
+        self.close()
 
     def close(self) -> None:
         if self._connection is not None:
@@ -345,6 +359,9 @@ class AdapterExchange:
 
     def abort(self) -> None:
         """A foreign adapter offers no way in; its own timeouts bound the wait."""
+
+    def finish(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self._response.close()
