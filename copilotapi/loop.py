@@ -6,12 +6,14 @@ noticed when the next write fails, unless the server itself offers to watch unde
 
 import os
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from gevent import Timeout, get_hub, monkey, sleep, spawn
+from gevent import Timeout, get_hub, getcurrent, monkey, sleep, spawn
 from gunicorn.http.errors import ParseException
 
 T = TypeVar("T")
@@ -26,6 +28,9 @@ _WRITE_STALL_SECONDS = 60.0
 _DISCARD_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
 _DISCARD_BYTES = 65_536
+_SWEEP_SECONDS = 0.5
+# Shorter waits are rare, and half a second would be much of them.
+_LEAST_SWEPT_SECONDS = 5.0
 
 
 def is_cooperative() -> bool:
@@ -59,6 +64,76 @@ def start_aside(work: Callable[[], None]) -> Callable[[], None]:
         return lambda: running.kill(block=False)
     threading.Thread(target=work, daemon=True).start()
     return lambda: None
+
+
+class Sweeper:
+    """Ends waits that last too long, looking twice a second: a timer for each wait would cost as much as the wait."""
+
+    def __init__(self) -> None:
+        self.waiting: set[Arrivals] = set()
+        self._is_sweeping = False
+
+    def begin(self, wait: "Arrivals") -> None:
+        self.waiting.add(wait)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            spawn(self._sweep)
+
+    def _sweep(self) -> None:
+        while self.waiting:
+            sleep(_SWEEP_SECONDS)
+            now = time.monotonic()
+            for wait in [wait for wait in self.waiting if wait.deadline <= now]:
+                get_hub().loop.run_callback(wait.expire)
+        self._is_sweeping = False
+
+
+class Arrivals:
+    """What comes in on one connected socket. On gevent's loop a wait costs no timer, and no read that finds nothing."""
+
+    def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
+        self.deadline = 0.0
+        self._sock = sock
+        self._sweeper = sweeper
+        self._waiter: Any = None
+        self._is_drained = True
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._hub: Any = get_hub() if is_cooperative() else None
+        self._watcher: Any = self._hub.loop.io(sock.fileno(), _READABLE) if self._hub is not None else None
+
+    def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        """What has come, b"" when the far end has closed. TimeoutError when nothing came in time, half a second more or
+        less; on the dot where it is short."""
+        sock = self._sock
+        if self._watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
+            sock.settimeout(timeout_seconds)
+        # What TLS has decrypted already makes no socket readable.
+        elif self._is_drained and not (self._is_tls and cast(ssl.SSLSocket, sock).pending()):
+            self._wait(timeout_seconds)
+        received = sock.recv(max_bytes)
+        self._is_drained = len(received) < max_bytes
+        return received
+
+    def expire(self) -> None:
+        """Called by the loop. The wait may have ended since the sweeper looked."""
+        if self._waiter is not None and self.deadline <= time.monotonic():
+            self._waiter.throw(TimeoutError)
+
+    def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+
+    def _wait(self, timeout_seconds: float) -> None:
+        self.deadline = time.monotonic() + timeout_seconds
+        self._waiter = getcurrent()
+        self._sweeper.begin(self)
+        try:
+            self._hub.wait(self._watcher)
+        finally:
+            self._waiter = None
+            self._sweeper.waiting.discard(self)
 
 
 def end_reading(sock: socket.socket) -> None:

@@ -38,6 +38,8 @@ class FrameBuffer:
         """
         if len(self._rest) > MAX_FRAME_BYTES:
             raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
+        if not self._rest and block.endswith(b"\n\n") and b"\r" not in block:
+            return block
         pending = self._rest + block if self._rest else block
         end = _last_frame_end(pending, max(len(self._rest) - 3, 0))
         self._rest = pending[end:]
@@ -72,10 +74,10 @@ def load(frames: bytes) -> list[Frame]:
     """Every frame of a region that ends where a frame ends; a last one without its blank line counts."""
     loaded, start = [], 0
     for end in _FRAME_END.finditer(frames):
-        loaded.append(_frame(frames[start : end.end()]))
+        loaded.append(as_frame(frames[start : end.end()]))
         start = end.end()
     if frames[start:].strip(b"\r\n"):
-        loaded.append(_frame(frames[start:]))
+        loaded.append(as_frame(frames[start:]))
     return loaded
 
 
@@ -84,7 +86,10 @@ def dump(data: bytes, event: bytes = b"") -> bytes:
     return (b"event: " + event + b"\n" if event else b"") + b"data: " + data + b"\n\n"
 
 
-def _frame(raw: bytes) -> Frame:
+def as_frame(raw: bytes) -> Frame:
+    """One frame, as it came; with or without its blank line."""
+    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
+        return Frame(raw[6:-2], b"", raw)
     fields = [line.partition(b":") for line in _LINE_END.split(raw)]
     data = _values(fields, b"data")
     event = _values(fields, b"event")

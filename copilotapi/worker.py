@@ -174,6 +174,7 @@ class _Answer(Response):  # type: ignore[misc]
         self.headers_sent = False
         self._clock = clock
         self._held = b""
+        self._streams = False
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         for name, value in headers:
@@ -200,6 +201,17 @@ class _Answer(Response):  # type: ignore[misc]
             raise InvalidResponseHeader("a header of the answer")
         self._held = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.headers_sent = True
+
+    def write(self, arg: bytes) -> None:
+        # What gunicorn has to consider at the first piece does not change with the others of a stream.
+        if self._streams and arg:
+            data = b"%X\r\n%b\r\n" % (len(arg), arg)
+            sent = self.sock.send(data)
+            if sent < len(data):
+                self.sock.sendall(memoryview(data)[sent:])
+            return
+        super().write(arg)
+        self._streams = self.chunked and not self._omits_body
 
     def close(self) -> None:
         self.send_headers()

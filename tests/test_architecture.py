@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "protocols": ("protocols.conversation", "protocols.openai_errors", "sse", "errors"),
     "protocols.conversation": (),
     # Out.
-    "upstream": ("upstream", "store", "redaction", "version", "errors"),
+    "upstream": ("upstream", "store", "redaction", "loop", "version", "errors"),
     # Keep.
     "worker": ("loop",),
     "metering": ("metering", "store", "settings", "protocols.conversation", "errors"),

@@ -152,10 +152,10 @@ class EventStream:
         try:
             sent = self._clock()
             for step in self._steps:
-                if step is None and self._clock() - sent >= _HEARTBEAT_SECONDS:
-                    yield self._dialect.HEARTBEAT
-                elif isinstance(step, bytes) and step:
+                if isinstance(step, bytes) and step:
                     yield step
+                elif step is None and self._clock() - sent >= _HEARTBEAT_SECONDS:
+                    yield self._dialect.HEARTBEAT
                 else:
                     continue
                 sent = self._clock()

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from copilotapi.errors import UpstreamFailed
+from copilotapi.loop import Arrivals, Sweeper
 
 # Idle sockets are dropped before the far end is likely to: load balancers commonly close after 60 s of silence.
 _MAX_IDLE_SECONDS = 50.0
@@ -58,10 +59,12 @@ class Connection:
 
     origin: Origin
     sock: socket.socket
+    arrivals: Arrivals
     reused: bool = False
     idle_since: float = 0.0
 
     def close(self) -> None:
+        self.arrivals.close()
         self.sock.close()
 
     def is_alive(self) -> bool:
@@ -70,6 +73,7 @@ class Connection:
             self.sock.settimeout(0)
             self.sock.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
+            self.sock.settimeout(None)
             return True
         except OSError:
             return False
@@ -97,6 +101,7 @@ class ConnectionPool:
     _idle: dict[Origin, list[Connection]] = field(default_factory=dict)
     _pid: int = field(default_factory=os.getpid)
     _context: ssl.SSLContext | None = None
+    _sweeper: Sweeper = field(default_factory=Sweeper)
 
     def take_idle(self, origin: Origin) -> Connection | None:
         self._forget_after_fork()
@@ -140,7 +145,7 @@ class ConnectionPool:
         except (OSError, UnicodeError) as exc:
             message = f"Could not connect to {origin.host}: {getattr(exc, 'strerror', None) or type(exc).__name__}."
             raise UpstreamFailed(message, code="upstream_unreachable", nothing_received=True) from exc
-        return Connection(origin, sock)
+        return Connection(origin, sock, Arrivals(sock, self._sweeper))
 
     def close(self) -> None:
         for connections in self._idle.values():

@@ -265,10 +265,8 @@ class SocketExchange:
     def _receive(self, tick_seconds: float) -> bytes | None:
         if self._connection is None:
             raise self._cut()
-        sock = self._connection.sock
         try:
-            sock.settimeout(min(tick_seconds, self._left()))
-            return sock.recv(_READ_BYTES)
+            return self._connection.arrivals.recv(_READ_BYTES, min(tick_seconds, self._left()))
         except TimeoutError as exc:
             if self._aborted:
                 raise CallerGone from exc

@@ -28,6 +28,9 @@ class Skeleton:
         if not region.startswith(self._before, start):
             return b"", start
         if self._is_unchanged:
+            text = region[start + len(self._before) : -len(self._after)]
+            if b'"' not in text and b"\\" not in text and b"\n" not in text and region.endswith(self._after):
+                return region[start:], len(region)
             end = region.rfind(self._after, start) + len(self._after)
             if self._are_all_alike(region, start, end):
                 return region[start:end], end

@@ -15,7 +15,7 @@ from copilotapi.protocols.chat.choices import merge, strongest
 from copilotapi.protocols.chat.skeleton import Skeleton, skeleton_of
 from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
-from copilotapi.sse import Frame, FrameBuffer, dump, frame_end, joined, load
+from copilotapi.sse import Frame, FrameBuffer, as_frame, dump, frame_end, joined, load
 
 _SAMPLE_BYTES = 8192
 # What a stream's chunks tell word by word.
@@ -73,7 +73,11 @@ def repair_stream(
             yield None
             continue
         tally.count(region)
-        yield from joined(repair.region(region))
+        alike = repair.alike(region)
+        if alike:
+            yield alike
+        else:
+            yield from joined(repair.region(region))
         if tally.is_complete:
             return
     if frames.rest().strip() == b"data: [DONE]":
@@ -110,6 +114,13 @@ class _Repair:
         self._with_role: set[int] = set()
         self._skeleton: Skeleton | None = None
 
+    def alike(self, region: bytes) -> bytes:
+        """The region repaired, where it is of frames of one kind, as nearly all are; else b""."""
+        if self._skeleton is None:
+            return b""
+        frames, end = self._skeleton.take(region, 0)
+        return frames if end == len(region) else b""
+
     def region(self, region: bytes) -> Iterator[bytes]:
         start = 0
         while start < len(region) and not self._tally.is_complete:
@@ -119,8 +130,8 @@ class _Repair:
                     yield frames
                     continue
             end = frame_end(region, start)
-            for frame in load(region[start:end]):
-                yield from self._frame(frame)
+            if region[start:end].strip(b"\r\n"):
+                yield from self._frame(as_frame(region[start:end]))
             start = end
 
     def _state(self) -> tuple[object, ...]:
