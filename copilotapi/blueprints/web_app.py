@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface, SessionMixin
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -19,12 +19,14 @@ class WebApp(Flask):
     def __init__(self, import_name: str) -> None:
         super().__init__(import_name, static_folder=None)
         self.session_interface = _NoSessions()
+        self._matched: dict[tuple[str, str], Rule] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         # Werkzeug tells WebSocket requests apart by further headers.
         if request is None or "HTTP_UPGRADE" in request.environ:
             return super().create_url_adapter(request)
-        return MapAdapter(
+        return _Adapter(
+            self._matched,
             self.url_map,
             server_name="",
             script_name=request.root_path,
@@ -37,6 +39,27 @@ class WebApp(Flask):
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+
+class _Adapter(MapAdapter):
+    """Remembers the rule of a path without variable parts. Werkzeug's search leaves a cycle of objects behind each time,
+    which only a garbage collection, and with it a pause of all streams, gets rid of.
+    """
+
+    def __init__(self, matched: dict[tuple[str, str], Rule], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._matched = matched
+
+    def match(self, *args: Any, **options: Any) -> Any:
+        """As Flask asks for it: with `return_rule` and nothing else."""
+        known = (self.default_method, self.path_info)
+        if (rule := self._matched.get(known)) is not None:
+            return rule, {}
+        rule, values = super().match(*args, **options)
+        # A rule that was written with the path it matched cannot match another: there are as many as routes.
+        if not values and rule.rule == self.path_info:
+            self._matched[known] = rule
+        return rule, values
 
 
 class _NoSessions(SessionInterface):

@@ -39,7 +39,7 @@ class HttpAnswer:
         self.bytes_received = 0
         self._without_body = method == "HEAD"
         self._interim_answers = 0
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
 
     def feed(self, received: bytes) -> None:
         if not self.head_complete and self.bytes_received > _MAX_HEAD_BYTES:
@@ -53,6 +53,10 @@ class HttpAnswer:
             self.keeps_alive = False
             if not self.complete:
                 raise _bad_answer("its framing is broken") from exc
+
+    def release(self) -> None:
+        """The parser holds this object's methods: without this, only a garbage collection would free the two."""
+        self._parser = None
 
     def take_body(self) -> bytes:
         taken = self.body[0] if len(self.body) == 1 else b"".join(self.body)

@@ -211,6 +211,7 @@ class SocketExchange:
 
     def close(self) -> None:
         if self._connection is not None:
+            self._answer.release()
             self._connection.close()
             self._connection = None
 
@@ -311,6 +312,7 @@ class SocketExchange:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        self._answer.release()
         if self._answer.keeps_alive and not self._aborted:
             self._pool.give_back(connection)
         else:
