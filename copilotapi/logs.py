@@ -42,6 +42,8 @@ _BARE = re.compile(r"""[^\s"'=]+""")
 _STANDARD_ATTRIBUTES = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
 _HEAD = ("timestamp", "level", "logger", "event")
 _TAIL = "exception"
+# Nothing in them could be a secret or break a line, and JSON knows them.
+_PLAIN = frozenset({float, bool, type(None)})
 _TAKEN_NAMES = frozenset({*_HEAD, _TAIL})
 
 
@@ -203,7 +205,15 @@ class _Cleaner:
         self._is_secret = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(names_a_secret)
 
     def __call__(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {self._text(name): self._field(name, value, _DEEPEST) for name, value in fields.items()}
+        cleaned: dict[str, Any] = {}
+        for name, value in fields.items():
+            if value.__class__ in _PLAIN and not self._is_secret(name):
+                cleaned[self._remembered(name)] = value
+            elif value.__class__ is str and len(value) <= _REMEMBERED_CHARS and not self._is_secret(name):
+                cleaned[self._remembered(name)] = self._remembered(value)
+            else:
+                cleaned[self._text(name)] = self._field(name, value, _DEEPEST)
+        return cleaned
 
     def _field(self, name: str, value: object, depth: int) -> object:
         return REDACTED if self._is_secret(name) else self._value(value, depth)

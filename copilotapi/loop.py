@@ -57,6 +57,12 @@ def limit_total(seconds: float) -> AbstractContextManager[object]:
     return Timeout(seconds, TimeoutError) if is_cooperative() else nullcontext()
 
 
+def has_come(body: Any, length: int | None) -> bool:
+    """Whether gunicorn has read all of a request's body together with its head: then nothing will wait for it."""
+    unreader = getattr(getattr(body, "reader", None), "unreader", None)
+    return unreader is not None and length is not None and unreader.buf.tell() >= length
+
+
 def start_aside(work: Callable[[], None]) -> Callable[[], None]:
     """Runs `work` beside the caller; the answer ends it where that can be done, and else does nothing."""
     if is_cooperative():

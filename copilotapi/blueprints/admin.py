@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from copilotapi.blueprints.guard import ADMIN, KEY, access
 from copilotapi.blueprints.http import json_response
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.errors import bad_request
 from copilotapi.metering.ledger import Ledger
 from copilotapi.protocols.conversation import JSON
@@ -38,8 +39,9 @@ def build(credentials: Credentials | NoAccount, ledger: Ledger, account: Callabl
     @access(KEY)
     def show_usage() -> Response:
         days = _days(request.args.get("days"))
-        if not g.caller.is_admin:
-            return json_response(_usage(ledger.usage_of(g.caller.key_id, days), days))
+        caller = this_request().known_caller()
+        if not caller.is_admin:
+            return json_response(_usage(ledger.usage_of(caller.key_id, days), days))
         usage = _usage(ledger.usage_of_all(days), days)
         usage["copilot"] = account()
         return json_response(usage)

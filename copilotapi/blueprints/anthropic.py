@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Request, Response, g, request
+from flask import Blueprint, Request, Response, request
 
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.blueprints.http import Dialect, Responder, new_call
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.gateway import Gateway
 from copilotapi.protocols import messages, openai_errors
 from copilotapi.relay import Call
@@ -23,25 +24,29 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @anthropic.post(_PREFIX)
     @access(KEY)
     def create_message() -> Response:
-        body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = new_call()
+        incoming = this_request()
+        body = json_body(incoming, max_body_bytes)
+        call = new_call(incoming)
         _pass_headers(call)
         return responder.respond(
             gateway.complete(messages, body, call),
             is_streamed=bool(body.get("stream")),
             call=call,
-            caller_socket=g.caller_socket,
+            caller_socket=incoming.caller_socket,
             dialect=messages,
         )
 
     @anthropic.post(f"{_PREFIX}/count_tokens")
     @access(KEY)
     def count_tokens() -> Response:
-        body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = new_call()
+        incoming = this_request()
+        body = json_body(incoming, max_body_bytes)
+        call = new_call(incoming)
         _pass_headers(call)
         steps = gateway.count_tokens(body, call)
-        return responder.respond(steps, is_streamed=False, call=call, caller_socket=g.caller_socket, dialect=messages)
+        return responder.respond(
+            steps, is_streamed=False, call=call, caller_socket=incoming.caller_socket, dialect=messages
+        )
 
     @anthropic.after_request
     def tell_limits(response: Response) -> Response:

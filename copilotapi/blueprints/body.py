@@ -3,15 +3,16 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
-from flask import Request, g
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from copilotapi.blueprints.web_app import Incoming
 from copilotapi.errors import ApiError, bad_request
-from copilotapi.loop import CallerSocket, let_others_run, limit_total
+from copilotapi.loop import has_come, let_others_run, limit_total
 from copilotapi.protocols.conversation import JSON
 
 _READ_BYTES = 65_536
@@ -33,13 +34,13 @@ _BEGINNING = 64
 _INT64 = range(-(2**63), 2**64)
 
 
-def json_body(request: Request, caller_socket: CallerSocket, max_bytes: int) -> JSON:
-    """The body as an object, kept in `g.body`, and as it came in `g.raw_body`.
+def json_body(incoming: Incoming, max_bytes: int) -> JSON:
+    """The body as an object. `incoming` keeps it, and how it came.
 
     ApiError 400, 408, 413 or 415; every byte the caller announced has then been judged.
     """
-    _check_headers(request, max_bytes)
-    body = _read(request, caller_socket, max_bytes)
+    _check_headers(incoming.environ, max_bytes)
+    body = _read(incoming, max_bytes)
     if not body or body.isspace():
         raise bad_request("The request has no body; send a JSON object.")
     try:
@@ -52,12 +53,11 @@ def json_body(request: Request, caller_socket: CallerSocket, max_bytes: int) -> 
         raise bad_request(f"The body is nested deeper than {_MAX_DEPTH} levels.")
     if _may_be_ambiguous(body, parsed):
         _check_slowly(body)
-    g.body, g.raw_body = parsed, body
+    incoming.json_body, incoming.raw_body = parsed, body
     return parsed
 
 
-def _check_headers(request: Request, max_bytes: int) -> None:
-    environ = request.environ
+def _check_headers(environ: Mapping[str, Any], max_bytes: int) -> None:
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip()
     if media_type.lower() != "application/json":
         message = "Send the body as JSON, with the header 'Content-Type: application/json'."
@@ -77,14 +77,15 @@ def _length(environ: Mapping[str, Any]) -> int | None:
     return int(told) if told.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ else None
 
 
-def _read(request: Request, caller_socket: CallerSocket, max_bytes: int) -> bytes:
+def _read(incoming: Incoming, max_bytes: int) -> bytes:
     """Reads in a loop: one read of a chunked body over a limit would come back short, without an error."""
-    stream = request.environ["wsgi.input"] if request.environ.get("wsgi.input_terminated") else request.stream
-    length = _length(request.environ)
+    environ = incoming.environ
+    stream = environ["wsgi.input"] if environ.get("wsgi.input_terminated") else incoming.stream
+    length = _length(environ)
     body = bytearray()
-    caller_socket.limit_waits(_GAP_SECONDS)
+    incoming.caller_socket.limit_waits(_GAP_SECONDS)
     try:
-        with limit_total(_TOTAL_SECONDS):
+        with nullcontext() if has_come(stream, length) else limit_total(_TOTAL_SECONDS):
             while len(body) != length and (received := stream.read(min(_READ_BYTES, max_bytes + 1 - len(body)))):
                 body += received
                 if len(body) > max_bytes:

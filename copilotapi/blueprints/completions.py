@@ -1,10 +1,11 @@
 """Text completions: OpenAI's legacy path and the ones editors use, which name an engine."""
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response
 
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.blueprints.http import Responder, new_call
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.gateway import Gateway
 from copilotapi.protocols import completions
 from copilotapi.protocols.conversation import JSON
@@ -28,11 +29,14 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int, limits: c
         return answer({"model": engine})
 
     def answer(more: JSON) -> Response:
-        body = {**json_body(request, g.caller_socket, max_body_bytes), **more}
+        incoming = this_request()
+        body = {**json_body(incoming, max_body_bytes), **more}
         completions.check_request(body)
         body = completions.with_limits(body, limits)
-        g.call = call = new_call()
+        call = new_call(incoming)
         steps = gateway.complete(completions, body, call)
-        return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
+        return responder.respond(
+            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
+        )
 
     return blueprint

@@ -8,11 +8,12 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from copilotapi.blueprints.editor_models import encode_models
 from copilotapi.blueprints.guard import KEY, OWN_KEY, PUBLIC, access
 from copilotapi.blueprints.http import json_response
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.metering.editor_tokens import SKU, EditorTokens
 from copilotapi.protocols.conversation import JSON
 from copilotapi.upstream.models import Model
@@ -49,7 +50,7 @@ def build(tokens: EditorTokens, account_sku: Callable[[], str], models: Callable
     @copilot.get("/copilot_internal/v2/token")
     @access(OWN_KEY)
     def issue_token() -> Response:
-        editor_token, expires_at = tokens.issue(g.caller.key_id)
+        editor_token, expires_at = tokens.issue(this_request().known_caller().key_id)
         return json_response(_envelope(editor_token, expires_at, plan_of(account_sku())))
 
     @copilot.get("/copilot_internal/user")

@@ -6,12 +6,13 @@ Decides on the endpoint Flask matched, never on the path as it was written.
 import functools
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from flask import Flask, Request, current_app, g, request
+from flask import Flask, Request
 
 from copilotapi.blueprints.quota import AddressQuota
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.errors import ApiError, bad_request
 from copilotapi.metering.editor_tokens import EditorTokens
 from copilotapi.metering.keys import ANONYMOUS, Caller, KeyRing
@@ -55,21 +56,23 @@ class Guard:
         self._keys = keys
         self._editor_tokens = editor_tokens
         self._quota = quota
+        self._views: Mapping[str, Callable[..., Any]] = {}
         self._takes_keyless = keys.is_empty and not settings.require_auth and settings.is_loopback
 
     def install(self, app: Flask) -> None:
+        self._views = app.view_functions
         app.before_request(self._admit)
 
     def _admit(self) -> None:
-        incoming = request._get_current_object()  # type: ignore[attr-defined]
-        g.request_id = _request_id(incoming.environ.get("HTTP_X_REQUEST_ID"))
+        incoming = this_request()
+        incoming.request_id = _request_id(incoming.environ.get("HTTP_X_REQUEST_ID"))
         _check_folding(incoming)
         self._check_host(incoming)
         self._check_origin(incoming)
-        view = None if incoming.endpoint is None else current_app.view_functions.get(incoming.endpoint)
+        view = None if incoming.endpoint is None else self._views.get(incoming.endpoint)
         self._check_limit(incoming, view)
         level = PUBLIC if view is None else getattr(view, _ACCESS_ATTRIBUTE, KEY)
-        g.caller = self._authenticated(incoming, level)
+        incoming.caller = self._authenticated(incoming, level)
 
     def _check_host(self, incoming: Request) -> None:
         if not all(host_name(host) in self._hosts for host in _asked_hosts(incoming)):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import orjson
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Rule
 
-from copilotapi.blueprints.web_app import Answer
+from copilotapi.blueprints.web_app import Answer, Incoming, this_request
 from copilotapi.errors import ApiError, CallerGone
 from copilotapi.loop import CallerSocket
 from copilotapi.metering.metrics import Metrics
@@ -36,10 +36,14 @@ def json_response(body: JSON, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, content_type="application/json")
 
 
-def new_call() -> Call:
-    """The request at hand, for the gateway."""
-    refuses_fallback = request.environ.get("HTTP_X_COPILOTAPI_NO_FALLBACK", "").strip() in ("1", "true")
-    return Call(g.request_id, g.caller.key_id, g.body, g.raw_body, refuses_fallback=refuses_fallback)
+def new_call(incoming: Incoming) -> Call:
+    """A request whose body was read, for the gateway."""
+    refuses_fallback = incoming.environ.get("HTTP_X_COPILOTAPI_NO_FALLBACK", "").strip() in ("1", "true")
+    key_id = incoming.known_caller().key_id
+    incoming.call = call = Call(
+        incoming.request_id, key_id, incoming.json_body, incoming.raw_body, refuses_fallback=refuses_fallback
+    )
+    return call
 
 
 class Dialect(Protocol):
@@ -191,7 +195,7 @@ def shown(error: ApiError) -> ApiError:
 
 def error_response(error: ApiError, dialect: Dialect) -> Response:
     """The one place where an error becomes an answer."""
-    response = json_response(dialect.encode_error(shown(error), g.get("request_id", "")), error.status)
+    response = json_response(dialect.encode_error(shown(error), this_request().request_id), error.status)
     response.headers.update(error.headers)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
@@ -209,33 +213,33 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
     app.url_map.merge_slashes = False
 
     def begin() -> None:
-        g.started = time.monotonic()
-        g.caller_socket = CallerSocket(request.environ)
+        incoming = this_request()
+        incoming.started = time.monotonic()
+        incoming.caller_socket = CallerSocket(incoming.environ)
 
     def on_api_error(error: ApiError) -> Response:
-        g.outcome = error.code or error.kind
-        return error_response(error, dialect_of(request))
+        incoming = this_request()
+        incoming.outcome = error.code or error.kind
+        return error_response(error, dialect_of(incoming))
 
     def on_http_error(error: HTTPException) -> Response:
         return on_api_error(_translated(error))
 
     def on_failure(error: Exception) -> Response:
-        log.exception("request_failed", extra={"request_id": g.get("request_id"), "route": _route(request)})
-        return on_api_error(_internal_error(g.get("request_id", "")))
+        incoming = this_request()
+        log.exception("request_failed", extra={"request_id": incoming.request_id, "route": _route(incoming)})
+        return on_api_error(_internal_error(incoming.request_id))
 
     def finish(response: Response) -> Response:
-        incoming = request._get_current_object()  # type: ignore[attr-defined]
-        _tell_of_us(response, g.get("request_id", ""))
+        incoming = this_request()
+        _tell_of_us(response, incoming.request_id)
         facts = _facts(incoming, response)
-        call: Call | None = g.get("call")
-        caller_socket: CallerSocket | None = g.get("caller_socket")
-        started = g.get("started", time.monotonic())
-        body = incoming.environ["wsgi.input"]
+        call, started = incoming.call, incoming.started
+        caller_socket, body = incoming.caller_socket, incoming.environ["wsgi.input"]
 
         def end() -> None:
-            if caller_socket is not None:
-                caller_socket.release()
-                caller_socket.discard(body)
+            caller_socket.release()
+            caller_socket.discard(body)
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             # Probes come every few seconds, for ever.
             level = logging.DEBUG if facts["route"] in _PROBES else logging.INFO
@@ -265,23 +269,23 @@ def _tell_of_us(response: Response, request_id: str) -> None:
     headers.add("X-Content-Type-Options", "nosniff")
 
 
-def _facts(incoming: Request, response: Response) -> dict[str, Any]:
+def _facts(incoming: Incoming, response: Response) -> dict[str, Any]:
     """What a log line tells of any request: no body, no header, no query."""
-    caller = g.get("caller")
+    caller = incoming.caller
     facts: dict[str, Any] = {
-        "request_id": g.get("request_id"),
+        "request_id": incoming.request_id,
         "method": incoming.method,
         "route": _route(incoming),
         "status": response.status_code,
         "address": incoming.remote_addr,
         "key": caller.key_id if caller else None,
     }
-    if "outcome" in g:
-        facts["outcome"] = g.outcome
+    if incoming.outcome is not None:
+        facts["outcome"] = incoming.outcome
     return facts
 
 
-def _route(incoming: Request) -> str:
+def _route(incoming: Incoming) -> str:
     return incoming.url_rule.rule if incoming.url_rule else "unmatched"
 
 

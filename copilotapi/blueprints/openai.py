@@ -4,12 +4,13 @@ read here as well."""
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from copilotapi.blueprints.body import json_body
 from copilotapi.blueprints.editor_models import encode_model, encode_models, is_editor
 from copilotapi.blueprints.guard import KEY, access
 from copilotapi.blueprints.http import Responder, json_response, new_call
+from copilotapi.blueprints.web_app import this_request
 from copilotapi.errors import ApiError
 from copilotapi.gateway import Gateway
 from copilotapi.protocols import chat, responses
@@ -29,22 +30,26 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @openai.post("/chat/completions")
     @access(KEY)
     def create_chat_completion() -> Response:
-        body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = new_call()
+        incoming = this_request()
+        body = json_body(incoming, max_body_bytes)
+        call = new_call(incoming)
         steps = gateway.complete(chat, body, call)
-        return responder.respond(steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=g.caller_socket)
+        return responder.respond(
+            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
+        )
 
     @openai.post("/v1/responses")
     @openai.post("/responses")
     @access(KEY)
     def create_response() -> Response:
-        body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = new_call()
+        incoming = this_request()
+        body = json_body(incoming, max_body_bytes)
+        call = new_call(incoming)
         return responder.respond(
             gateway.complete(responses, body, call),
             is_streamed=bool(body.get("stream")),
             call=call,
-            caller_socket=g.caller_socket,
+            caller_socket=incoming.caller_socket,
             dialect=responses,
         )
 
@@ -60,9 +65,12 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
     @openai.post("/embeddings")
     @access(KEY)
     def create_embeddings() -> Response:
-        body = json_body(request, g.caller_socket, max_body_bytes)
-        g.call = call = new_call()
-        return responder.respond(gateway.embed(body, call), is_streamed=False, call=call, caller_socket=g.caller_socket)
+        incoming = this_request()
+        body = json_body(incoming, max_body_bytes)
+        call = new_call(incoming)
+        return responder.respond(
+            gateway.embed(body, call), is_streamed=False, call=call, caller_socket=incoming.caller_socket
+        )
 
     @openai.get("/v1/models")
     @access(KEY)

@@ -1,20 +1,52 @@
-"""Flask without what this program never uses: sessions, async views, matching by host. Each costs every request something
-(docs/decisions/0006-hot-path.md).
+"""Flask without what this program never uses: sessions, signals, async views, hooks of single blueprints, matching by
+host. Each costs every request something (docs/decisions/0006-hot-path.md).
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from werkzeug.routing import MapAdapter, Rule
+
+from copilotapi.loop import CallerSocket
+from copilotapi.metering.keys import Caller
+from copilotapi.protocols.conversation import JSON
+from copilotapi.relay import Call
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
 
 
+class Incoming(Request):
+    """A request, and what becomes known of it on its way."""
+
+    request_id = ""
+    started = 0.0
+    caller: Caller | None = None
+    caller_socket: CallerSocket
+    call: Call | None = None
+    outcome: str | None = None
+    json_body: JSON
+    raw_body: bytes
+
+    def known_caller(self) -> Caller:
+        """Who asks. RuntimeError on a path for which the guard wants no key."""
+        if self.caller is None:
+            raise RuntimeError("the guard was not told to ask for a key here")
+        return self.caller
+
+
+def this_request() -> Incoming:
+    """Asked for once in a function: each look at Flask's `request` and `g` is four calls."""
+    found: Incoming = request._get_current_object()  # type: ignore[attr-defined]
+    return found
+
+
 class WebApp(Flask):
-    """Views and hooks are plain functions; the Host header is the guard's to judge."""
+    """Views and hooks are plain functions, hooks are those of the app; the Host header is the guard's to judge."""
+
+    request_class = Incoming
 
     def __init__(self, import_name: str) -> None:
         super().__init__(import_name, static_folder=None)
@@ -22,8 +54,10 @@ class WebApp(Flask):
         self._matched: dict[tuple[str, str], Rule] = {}
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        if request is None:
+            return None
         # Werkzeug tells WebSocket requests apart by further headers.
-        if request is None or "HTTP_UPGRADE" in request.environ:
+        if "HTTP_UPGRADE" in request.environ:
             return super().create_url_adapter(request)
         return _Adapter(
             self._matched,
@@ -39,6 +73,33 @@ class WebApp(Flask):
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
+
+    def full_dispatch_request(self) -> Response:
+        try:
+            answer = self.preprocess_request()
+            if answer is None:
+                answer = self.dispatch_request()
+        except Exception as exc:
+            answer = self.handle_user_exception(exc)
+        return self.finalize_request(answer)
+
+    def preprocess_request(self) -> Any:
+        for hook in self.before_request_funcs.get(None, ()):
+            if (answer := hook()) is not None:
+                return answer
+        return None
+
+    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
+        response = rv if isinstance(rv, Response) else self.make_response(rv)
+        for hook in reversed(self.after_request_funcs.get(None, ())):
+            response = cast(Response, hook(response))
+        return response
+
+    def do_teardown_request(self, *_: object) -> None:
+        pass
+
+    def do_teardown_appcontext(self, *_: object) -> None:
+        pass
 
 
 class _Adapter(MapAdapter):
