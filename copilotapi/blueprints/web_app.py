@@ -1,5 +1,6 @@
-"""Flask without what this program never uses: sessions, signals, async views, hooks of single blueprints, matching by
-host. Each costs every request something (docs/decisions/0006-hot-path.md).
+"""Flask without what this program never uses: sessions, signals, async views, matching by host, most hooks.
+
+Each costs every request something: docs/decisions/0006-hot-path.md.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +45,9 @@ def this_request() -> Incoming:
 
 
 class WebApp(Flask):
-    """Views and hooks are plain functions, hooks are those of the app; the Host header is the guard's to judge."""
+    """Views and hooks are plain functions; of a blueprint's hooks only those after a request run, for a request that met
+    one of its rules; nothing is torn down. The Host header is the guard's to judge.
+    """
 
     request_class = Incoming
 
@@ -91,8 +94,12 @@ class WebApp(Flask):
 
     def finalize_request(self, rv: Any, from_error_handler: bool = False) -> Response:
         response = rv if isinstance(rv, Response) else self.make_response(rv)
-        for hook in reversed(self.after_request_funcs.get(None, ())):
-            response = cast(Response, hook(response))
+        rule = this_request().url_rule
+        blueprint = rule.endpoint.partition(".")[0] if rule else None
+        # The same list twice would run its hooks twice.
+        for name in (blueprint, None) if blueprint else (None,):
+            for hook in reversed(self.after_request_funcs.get(name, ())):
+                response = cast(Response, hook(response))
         return response
 
     def do_teardown_request(self, *_: object) -> None:

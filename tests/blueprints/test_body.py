@@ -295,10 +295,10 @@ def test_a_body_of_just_the_limit_passes_and_one_byte_more_does_not(client: Flas
 _TRICKLE = """
 from gevent import monkey; monkey.patch_all()
 import gevent, socket, time
-from flask import Request
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from copilotapi.blueprints import body
+from copilotapi.blueprints.web_app import Incoming
 from copilotapi.errors import ApiError
 from copilotapi.loop import CallerSocket
 
@@ -316,7 +316,9 @@ environ = {{"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTE
     "gunicorn.socket": ours}}
 started = time.monotonic()
 try:
-    body.json_body(Request(environ), CallerSocket(environ), 10_000)
+    incoming = Incoming(environ)
+    incoming.caller_socket = CallerSocket(environ)
+    body.json_body(incoming, 10_000)
 except ApiError as error:
     print(error.status, error.code, time.monotonic() - started < 2)
 """
