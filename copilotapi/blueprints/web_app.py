@@ -119,7 +119,9 @@ class _Adapter(MapAdapter):
         self._matched = matched
 
     def match(self, *args: Any, **options: Any) -> Any:
-        """As Flask asks for it: with `return_rule` and nothing else."""
+        # Asked otherwise, it is about other methods than the request's.
+        if args or options != {"return_rule": True}:
+            return super().match(*args, **options)
         known = (self.default_method, self.path_info)
         if (rule := self._matched.get(known)) is not None:
             return rule, {}

@@ -15,6 +15,7 @@ import orjson
 import requests
 
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
+from copilotapi.loop import let_others_run
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.refusals import passed_headers, refusal, without
@@ -30,6 +31,8 @@ Host = Literal["api", "proxy"]
 # How long a call waits before it says so. Heartbeats are due every 10 s, the first after 20 (contract 3, 7.7).
 TICK_SECONDS = 10.0
 _SLOT_WAIT_SECONDS = 30.0
+# Less is no wait.
+_NOTICED_SECONDS = 0.001
 _MAX_ERROR_BYTES = 65_536
 _MAX_ANSWER_BYTES = 32 * 1024 * 1024
 # A list, not an answer that is being thought about; a request may be waiting for it.
@@ -228,7 +231,8 @@ class CopilotClient:
 
     def _slot(self, hangup: Hangup) -> Waiting[None]:
         """Waits for one of the slots, at most 30 s: UPSTREAM_CONCURRENCY keeps us a quiet client (contract 3)."""
-        give_up = time.monotonic() + _SLOT_WAIT_SECONDS
+        started = time.monotonic()
+        give_up = started + _SLOT_WAIT_SECONDS
         while not self._slots.acquire(min(TICK_SECONDS, max(give_up - time.monotonic(), 0.01))):
             hangup.check()
             if time.monotonic() >= give_up:
@@ -237,6 +241,9 @@ class CopilotClient:
                     message, status=429, kind="rate_limit_error", code="gateway_queue_full", retry_after_seconds=5
                 )
             yield
+        if time.monotonic() - started > _NOTICED_SECONDS:
+            # That the caller left meanwhile may be known to the loop and not yet to us.
+            let_others_run()
         if hangup.is_set:
             self._slots.release()
             raise CallerGone

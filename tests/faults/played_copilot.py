@@ -15,7 +15,10 @@ from tests.gateway_process import GITHUB_TOKEN
 from tests.raw_server import RawServer, read_request
 
 COPILOT_TOKEN = "canary-copilot-token-Zq81xWm3"
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+# One chat for each connection: nothing here reads a second request.
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+)
 LAST_CHUNK = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 _WAIT_SECONDS = 10.0

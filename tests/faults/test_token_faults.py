@@ -42,10 +42,11 @@ def begin_again(alone: GatewayProcess, copilot: PlayedCopilot) -> Callable[[Call
 
     def begin(exchange: Callable[[int], bytes]) -> GatewayProcess:
         [worker] = alone.worker_pids()
-        os.kill(worker, signal.SIGKILL)
-        assert eventually(lambda: worker not in alone.worker_pids())
+        # The next worker asks as soon as it has begun.
         copilot.exchange = exchange
         copilot.play(saying(answered()))
+        os.kill(worker, signal.SIGKILL)
+        assert eventually(lambda: worker not in alone.worker_pids())
         return alone
 
     return begin

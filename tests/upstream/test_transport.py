@@ -48,6 +48,25 @@ def whole(exchange: SocketExchange) -> bytes:
     return b"".join(iter(exchange.read1, b""))
 
 
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b""], ids=["ended", "not ended"])
+def test_after_a_streams_own_end_its_connection_serves_again_unless_it_goes_on(end: bytes) -> None:
+    connections: list[int] = []
+
+    def answer(connection: socket.socket, number: int) -> None:
+        connections.append(number)
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nDONE\r\n" + end)
+
+    with RawServer(answer) as server:
+        transport = Transport(clocks=CLOCKS)
+        for _ in range(3):
+            exchange = begin(server.url, transport)
+            head(exchange)
+            assert exchange.read1() == b"DONE"
+            exchange.finish()
+    assert len(connections) == (1 if end else 3)
+
+
 @pytest.mark.parametrize(
     ("answer", "body"),
     [
