@@ -13,13 +13,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeVar, cast
 
-from gevent import Timeout, get_hub, getcurrent, monkey, sleep, spawn
+from gevent import GreenletExit, Timeout, get_hub, getcurrent, monkey, sleep, spawn
 from gunicorn.http.errors import ParseException
 
 T = TypeVar("T")
 
 # In WSGI's environ: a function to call with what to do when the caller leaves, and with None when that has no use any more.
 WATCH = "copilotapi.watch"
+
+# How gevent ends work that nobody waits for any more.
+Killed = GreenletExit
 
 _READABLE = 1
 # An application's send that makes no progress for this long is given up.

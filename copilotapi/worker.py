@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Any
 
-from greenlet import GreenletExit
 from gunicorn.http.errors import InvalidResponseHeader
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
@@ -77,7 +76,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
             raise StopIteration from None
-        except (GreenletExit, SystemExit):
+        except (loop.Killed, SystemExit):
             return False
         finally:
             self._silent_since[sock] = time.monotonic()

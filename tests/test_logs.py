@@ -228,9 +228,7 @@ def test_other_handlers_stay_where_they_are(log_file: Path) -> None:
     assert theirs in logging.getLogger().handlers
 
 
-def test_a_rotated_file_is_opened_anew(
-    log_file: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rotated_file_is_opened_anew(log_file: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("copilotapi.logs._LOOK_SECONDS", 0.0)
     start(log_file=log_file)
     logger.info("before")

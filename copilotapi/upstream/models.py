@@ -40,7 +40,7 @@ class Model:
     wire: Mapping[str, Any] = field(repr=False)
 
 
-class _Meaning(NamedTuple):
+class _Resolved(NamedTuple):
     """`model_id` a name leads to, if any; `replaced` what the name stands for when that is another model's stand-in."""
 
     model_id: str | None
@@ -67,7 +67,7 @@ class Catalogue:
         self._clock = clock
         self._wall_clock = wall_clock
         self._models: dict[str, Model] = {}
-        self._meanings: dict[str, _Meaning] = {}
+        self._meanings: dict[str, _Resolved] = {}
         self._fetched = float("-inf")
         self._failed = float("-inf")
         self._failure: ApiError | None = None
@@ -161,7 +161,7 @@ class Catalogue:
         age_seconds = self._clock() - self._fetched
         return age_seconds if self._models and age_seconds > _STALE_SECONDS else None
 
-    def _meaning(self, name: str, models: Mapping[str, Model]) -> "_Meaning":
+    def _meaning(self, name: str, models: Mapping[str, Model]) -> "_Resolved":
         if (known := self._meanings.get(name)) is not None:
             return known
         if len(self._meanings) >= _REMEMBERED_NAMES:
@@ -171,7 +171,7 @@ class Catalogue:
         model_id = resolve(name, self._aliases, usable) or own
         replacing = None if model_id else stand_in(name, self._aliases, usable)
         replaced = follow(name, self._aliases) if own is None and replacing else None
-        meaning = self._meanings[name] = _Meaning(model_id or replacing, replaced)
+        meaning = self._meanings[name] = _Resolved(model_id or replacing, replaced)
         return meaning
 
     def _adopt(self, models: dict[str, Model], fetched: float) -> None:
