@@ -37,7 +37,8 @@ def origin_of(url: str) -> Origin:
 
 @dataclass(frozen=True)
 class Network:
-    """How to reach the outside: `https_proxy` as a URL, `no_proxy` as host suffixes, `ca_bundle` as a file of PEM roots."""
+    """How to reach the outside: `https_proxy` as a URL, `no_proxy` as host suffixes, `ca_bundle` as a file of PEM roots, or a
+    folder of them as OpenSSL's rehash names them."""
 
     https_proxy: str | None = None
     no_proxy: tuple[str, ...] = ()
@@ -177,7 +178,11 @@ class ConnectionPool:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = ssl.create_default_context(cafile=self.network.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+            roots = self.network.ca_bundle or DEFAULT_CA_BUNDLE_PATH
+            is_folder = os.path.isdir(roots)
+            self._context = ssl.create_default_context(
+                cafile=None if is_folder else roots, capath=roots if is_folder else None
+            )
             self._context.minimum_version = ssl.TLSVersion.TLSv1_2
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context

@@ -14,6 +14,7 @@ from copilotapi.redaction import REDACTED, redact
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.transport import AnswerHead, Clocks, Transport
 
+_SHORTEST_TOKEN = 8
 _MAX_ANSWER_BYTES = 1_048_576
 _MAX_TOKEN_CHARS = 16_384
 # The whole exchange, header drip included (contract 7.2).
@@ -99,7 +100,11 @@ class GitHub:
             response, body = fetch(self._transport, request)
         except UpstreamFailed as exc:
             raise ExchangeRefused(exc.message, code="copilot_token_unavailable", temporary=True) from exc
-        return response, _parsed(response, body.replace(github_token.encode(), REDACTED.encode()))
+        # A token of few letters is none of GitHub's, and may well be a word of its answer.
+        is_told_apart = len(github_token) >= _SHORTEST_TOKEN
+        return response, _parsed(
+            response, body.replace(github_token.encode(), REDACTED.encode()) if is_told_apart else body
+        )
 
 
 def fetch(transport: Transport, request: requests.PreparedRequest) -> tuple[AnswerHead, bytes]:
