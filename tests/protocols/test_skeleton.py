@@ -129,3 +129,12 @@ def test_only_the_inside_of_a_string_passes(text: bytes) -> None:
         taken, end = skeleton.take(region, 0)
         assert taken == region[:end]
         assert (end == len(region)) is (text == b'\\"')
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_a_quote_that_is_missing_is_seen(is_changed: bool) -> None:
+    frame = b'data: {"content":"x","id":"1"}\n\n'
+    skeleton = skeleton_of(frame, frame.replace(b"id", b"ID") if is_changed else frame, "content")
+    assert skeleton is not None
+    assert skeleton.take(frame.replace(b'"x"', b'"'), 0) == (b"", 0)
+    assert skeleton.take(frame + frame.replace(b'"x"', b'"'), 0)[1] == len(frame)

@@ -25,7 +25,8 @@ class Skeleton:
 
         `region` holds whole frames only. b"" when the first is of another kind already.
         """
-        if not region.startswith(self._before, start):
+        # The last quote of the one could be the first of the other.
+        if not region.startswith(self._before, start) or len(region) - start < len(self._joint):
             return b"", start
         if self._is_unchanged:
             text = region[start + len(self._before) : -len(self._after)]
@@ -50,7 +51,8 @@ class Skeleton:
         while region.startswith(self._before, start):
             end = region.find(b"\n\n", start) + 2
             text = region[start + len(self._before) : end - len(self._after)]
-            if not region.startswith(self._after, end - len(self._after)) or not _TEXT.fullmatch(text):
+            is_whole = end - start >= len(self._joint) and region.startswith(self._after, end - len(self._after))
+            if not is_whole or not _TEXT.fullmatch(text):
                 break
             taken += (self._new_before, text, self._new_after)
             start = end
