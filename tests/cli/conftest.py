@@ -8,14 +8,14 @@ from tests.cli.terminal_user import ADMIN_KEY, API_KEY, TerminalUser
 from tests.gateway_process import GITHUB_TOKEN, GatewayProcess, free_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def upstream() -> Iterator[Simulator]:
     """For all tests that leave it as it is."""
     with Simulator() as simulator:
         yield simulator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(upstream: Simulator) -> Iterator[GatewayProcess]:
     """gunicorn with a key for clients and one for its operator."""
     settings = {"API_KEYS": f"{API_KEY},key-of-somebody-else", "ADMIN_KEY": ADMIN_KEY, "FALLBACK_MODEL": "gpt-4o"}
