@@ -178,6 +178,8 @@ class CallerSocket:
         self._on_gone = on_gone
         self._watcher = get_hub().loop.io(self._socket.fileno(), _READABLE)
         self._watcher.start(self._readable)
+        # Who left before the watch began is not asked for any more: the loop would tell a moment too late.
+        self._readable()
 
     def release(self) -> None:
         """Ends the watch and the limit, before the server reads the next request from this connection."""

@@ -15,7 +15,6 @@ import orjson
 import requests
 
 from copilotapi.errors import ApiError, CallerGone, UpstreamFailed, UpstreamRefused
-from copilotapi.loop import let_others_run
 from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.refusals import passed_headers, refusal, without
@@ -242,8 +241,8 @@ class CopilotClient:
                 )
             yield
         if time.monotonic() - started > _NOTICED_SECONDS:
-            # That the caller left meanwhile may be known to the loop and not yet to us.
-            let_others_run()
+            # That the caller left meanwhile may be known to the system and not yet to us: the loop looks in this time.
+            time.sleep(_NOTICED_SECONDS)
         if hangup.is_set:
             self._slots.release()
             raise CallerGone
