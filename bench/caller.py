@@ -38,6 +38,7 @@ class _Under:
     body: list[bytes] = field(default_factory=list)
     status: int = 0
     is_ended: bool = False
+    keeps_alive: bool = False
 
 
 class Caller(asyncio.Protocol):
@@ -99,6 +100,8 @@ class Caller(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         if self._under is not None:
             self._under.status = self._parser.get_status_code()
+            # llhttp forgets the head when the answer is complete.
+            self._under.keeps_alive = self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         under = self._under
@@ -119,7 +122,7 @@ class Caller(asyncio.Protocol):
             self._end(f"status {under.status}")
         else:
             self._end(stream.finish() if stream is not None else whole_fault(b"".join(under.body)))
-        if not self._parser.should_keep_alive():
+        if not under.keeps_alive:
             self.is_open = False
             self._transport.close()
 
