@@ -6,6 +6,7 @@ from typing import TypedDict
 
 import orjson
 
+from copilotapi.errors import ApiError
 from copilotapi.protocols.conversation import (
     JSON,
     Delta,
@@ -66,8 +67,20 @@ class Composed:
                 return (yield from self._streamed())
             return (yield from self._whole())
         except BaseException:
-            self._close()
+            self.close()
             raise
+
+    def clear_of_secrets(self, error: ApiError) -> None:
+        """None was sent to get it; where it was made of another answer, that one was cleared."""
+
+    def finish(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for source in self._sources:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
 
     def usage(self) -> Usage | None:
         """What the sources told, else an estimate, else None when nothing ever came."""
@@ -99,7 +112,7 @@ class Composed:
                 continue
             first = piece
             break
-        return Opened({**self._headers}, first, pieces, self._close)
+        return Opened({**self._headers}, first, pieces, self)
 
     def _whole(self) -> Waiting[Opened]:
         collected: dict[int, list[Delta]] = {index: [] for index in range(len(self._sources))}
@@ -113,7 +126,7 @@ class Composed:
         usage = self._known_usage()
         answer["usage"] = self.codec.encode_usage(usage)
         headers = {**self._headers, "X-CopilotAPI-Usage": "estimate" if usage.estimated else "upstream"}
-        return Opened(headers, orjson.dumps(answer), iter(()), self._close)
+        return Opened(headers, orjson.dumps(answer), iter(()), self)
 
     def _counted(self) -> Iterator[Indexed]:
         for indexed in interleave(self._sources):
@@ -130,9 +143,3 @@ class Composed:
 
     def _known_usage(self) -> Usage:
         return self.usage() or Usage(0, 0, estimated=True)
-
-    def _close(self) -> None:
-        for source in self._sources:
-            close = getattr(source, "close", None)
-            if close is not None:
-                close()

@@ -6,8 +6,9 @@ The one path of every completion. Knows neither Flask nor requests; a codec is a
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
-from itertools import chain
+from functools import partial
 from typing import TypeAlias
 
 import orjson
@@ -21,7 +22,8 @@ from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat, completions, embeddings, messages, responses
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Delta
 from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
-from copilotapi.relay import Call, Codec, Head, Opened, Relay, Steps
+from copilotapi.relay import Call, Codec, Opened, Relay
+from copilotapi.reply import Reply
 from copilotapi.token_count import TokenCounter
 from copilotapi.upstream.client import TICK_SECONDS, CopilotClient, Outgoing, Waiting
 from copilotapi.upstream.models import Catalogue, Model, unknown_model
@@ -79,29 +81,18 @@ class Gateway:
         self._unserved: set[tuple[str, str]] = set()
         self._calibration = Calibration()
 
-    def complete(self, codec: Codec, body: JSON, call: Call) -> Steps:
-        """The steps of one answer. ApiError before its Head can still be a status; after it, it is the stream's end."""
+    def complete(self, codec: Codec, body: JSON, call: Call) -> Waiting[Reply]:
+        """One answer. Raises ApiError while it can still be told by a status."""
         codec.check_request(body)
         attempts: list[Answering] = []
-        failed = True
         try:
             opened = yield from self._opened(codec, body, call, attempts)
-            try:
-                yield Head(_with_warnings(opened.headers, call))
-                yield opened.first
-                yield from opened.rest
-                failed = False
-            finally:
-                opened.close()
-        except CallerGone:
-            call.facts["outcome"] = "caller_gone"
-            raise
-        except ApiError as exc:
-            call.facts["outcome"] = exc.code or exc.kind
-            raise
-        finally:
+        except BaseException:
             if attempts:
-                self._settle(attempts[-1], failed)
+                self._settle(attempts[-1], failed=True)
+            raise
+        headers = _with_warnings(opened.headers, call)
+        return Reply(headers, opened.first, opened.rest, opened.source, partial(self._settle, attempts[-1]))
 
     def _opened(self, codec: Codec, body: JSON, call: Call, attempts: list[Answering]) -> Waiting[Opened]:
         """The asked model's answer, or the fallback's; if that fails too, the first error is the one to tell."""
@@ -236,10 +227,8 @@ class Gateway:
     def _deltas(self, codec: Codec, body: JSON, model: str, call: Call, headers: Mapping[str, str]) -> Source:
         opened = yield from self._relay(codec, body, call, headers).open(model)
         _pass_on(opened.headers, call)
-        try:
-            yield from codec.decode_stream(chain([opened.first], opened.rest))
-        finally:
-            opened.close()
+        with closing(opened.to_its_end()) as pieces:
+            yield from codec.decode_stream(pieces)
 
     def _fallback_for(self, asked: str, error: ApiError, call: Call) -> str | None:
         """Another model helps against its own limit or outage, not against one of the whole account (contract 7.8)."""
@@ -270,7 +259,7 @@ class Gateway:
         found = self._catalogue.find(name)
         return found.id if found else self._catalogue.alias(name)
 
-    def _settle(self, relay: Answering, failed: bool) -> None:
+    def _settle(self, relay: Answering, *, failed: bool) -> None:
         """The account of a request, however it ended."""
         usage = relay.usage()
         model = relay.model
@@ -287,8 +276,8 @@ class Gateway:
         label = self._metrics.model_label(model)
         self._ledger.record(relay.call.key_id, label, usage, failed=failed)
 
-    def embed(self, body: JSON, call: Call) -> Steps:
-        """The steps of an embeddings answer, whole: as many calls as the model's limit of inputs makes of it."""
+    def embed(self, body: JSON, call: Call) -> Waiting[Reply]:
+        """An embeddings answer, whole: as many calls as the model's limit of inputs makes of it."""
         embeddings.check_request(body)
         if self._handler is not None:
             message = "Embeddings are not answered while a completion handler is set."
@@ -308,15 +297,14 @@ class Gateway:
                 answers.append((yield from answer.read_json()))
             merged, usage = embeddings.merge(answers, body, model)
             failed = False
-            yield Head({"X-CopilotAPI-Usage": "upstream"})
-            yield orjson.dumps(merged)
+            return Reply({"X-CopilotAPI-Usage": "upstream"}, orjson.dumps(merged))
         finally:
             if usage is not None:
                 self._metrics.count_usage(model, usage)
             self._ledger.record(call.key_id, self._metrics.model_label(model), usage, failed=failed)
 
-    def count_tokens(self, body: JSON, call: Call) -> Steps:
-        """The steps of a count of a Messages prompt: Copilot's own where it counts for the model, else an estimate."""
+    def count_tokens(self, body: JSON, call: Call) -> Waiting[Reply]:
+        """A count of a Messages prompt: Copilot's own where it counts for the model, else an estimate."""
         messages.check_prompt(body)
         counted: int | None = None
         model = ""
@@ -328,8 +316,7 @@ class Gateway:
         head = {"X-CopilotAPI-Usage": "estimate" if counted is None else "upstream"}
         if counted is None:
             counted = self._calibration.apply(model, self._counter.count(messages.decode_request(body)))
-        yield Head(_with_warnings(head, call))
-        yield orjson.dumps({"input_tokens": counted})
+        return Reply(_with_warnings(head, call), orjson.dumps({"input_tokens": counted}))
 
     def _counted(self, body: JSON, model: str, call: Call) -> Waiting[int | None]:
         """None when Copilot has no counter for this."""

@@ -6,7 +6,6 @@ noticed when the next write fails, unless the server itself offers to watch unde
 
 import os
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -34,6 +33,7 @@ _DISCARD_BYTES = 65_536
 _SWEEP_SECONDS = 0.5
 # Shorter waits are rare, and half a second would be much of them.
 _LEAST_SWEPT_SECONDS = 5.0
+_NEVER = float("inf")
 
 
 def is_cooperative() -> bool:
@@ -75,53 +75,89 @@ def start_aside(work: Callable[[], None]) -> Callable[[], None]:
     return lambda: None
 
 
+def raw(sock: socket.socket) -> socket.socket:
+    """The system's socket under gevent's own, which never waits; where gevent is not at work, the socket itself."""
+    return cast(socket.socket, getattr(sock, "_sock", sock)) if is_cooperative() else sock
+
+
+def send_all(sock: socket.socket, message: bytes) -> None:
+    """In one send where it fits: gevent's sendall first asks for the buffer's size (gevent/_socketcommon.py)."""
+    try:
+        sent = raw(sock).send(message)
+    except BlockingIOError:
+        sent = 0
+    if sent < len(message):
+        sock.sendall(memoryview(message)[sent:])
+
+
 class Sweeper:
     """Ends waits that last too long, looking twice a second: a timer for each wait would cost as much as the wait."""
 
     def __init__(self) -> None:
-        self.waiting: set[Arrivals] = set()
+        self.watched: set[Arrivals] = set()
         self._is_sweeping = False
 
-    def begin(self, wait: "Arrivals") -> None:
-        self.waiting.add(wait)
+    def watch(self, arrivals: "Arrivals") -> None:
+        """From now until it is taken out of `watched`."""
+        self.watched.add(arrivals)
         if not self._is_sweeping:
             self._is_sweeping = True
             spawn(self._sweep)
 
     def _sweep(self) -> None:
-        while self.waiting:
+        while self.watched:
             sleep(_SWEEP_SECONDS)
             now = time.monotonic()
-            for wait in [wait for wait in self.waiting if wait.deadline <= now]:
-                get_hub().loop.run_callback(wait.expire)
+            for arrivals in [each for each in self.watched if each.deadline <= now]:
+                get_hub().loop.run_callback(arrivals.expire)
         self._is_sweeping = False
 
 
 class Arrivals:
-    """What comes in on one connected socket. On gevent's loop a wait costs no timer, and no read that finds nothing."""
+    """What comes in on one connected socket without TLS. On gevent's loop a wait costs no timer, and no read that finds
+    nothing.
+    """
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
-        self.deadline = 0.0
+        # Of the wait under way; without one it never comes.
+        self.deadline = _NEVER
         self._sock = sock
+        self._recv = raw(sock).recv
         self._sweeper = sweeper
         self._waiter: Any = None
         self._is_drained = True
-        self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._hub: Any = get_hub() if is_cooperative() else None
-        self._watcher: Any = self._hub.loop.io(sock.fileno(), _READABLE) if self._hub is not None else None
+        self._watcher: Any = None
+        if self._hub is not None:
+            self._watcher = self._hub.loop.io(sock.fileno(), _READABLE)
+            sweeper.watch(self)
 
     def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
         """What has come, b"" when the far end has closed. TimeoutError when nothing came in time, half a second more or
         less; on the dot where it is short."""
-        sock = self._sock
         if self._watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
-            sock.settimeout(timeout_seconds)
-        # What TLS has decrypted already makes no socket readable.
-        elif self._is_drained and not (self._is_tls and cast(ssl.SSLSocket, sock).pending()):
-            self._wait(timeout_seconds)
-        received = sock.recv(max_bytes)
+            self._sock.settimeout(timeout_seconds)
+            received = self._sock.recv(max_bytes)
+        else:
+            if self._is_drained:
+                self._wait(timeout_seconds)
+            while True:
+                try:
+                    received = self._recv(max_bytes)
+                    break
+                except BlockingIOError:
+                    self._wait(timeout_seconds)
         self._is_drained = len(received) < max_bytes
         return received
+
+    def poll(self, max_bytes: int) -> bytes | None:
+        """As `recv`, but None at once when nothing has come."""
+        if self._watcher is None:
+            self._sock.settimeout(0)
+        try:
+            return self._recv(max_bytes)
+        except BlockingIOError:
+            return None
 
     def expire(self) -> None:
         """Called by the loop. The wait may have ended since the sweeper looked."""
@@ -129,6 +165,7 @@ class Arrivals:
             self._waiter.throw(TimeoutError)
 
     def close(self) -> None:
+        self._sweeper.watched.discard(self)
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher.close()
@@ -137,12 +174,11 @@ class Arrivals:
     def _wait(self, timeout_seconds: float) -> None:
         self.deadline = time.monotonic() + timeout_seconds
         self._waiter = getcurrent()
-        self._sweeper.begin(self)
         try:
             self._hub.wait(self._watcher)
         finally:
             self._waiter = None
-            self._sweeper.waiting.discard(self)
+            self.deadline = _NEVER
 
 
 def end_reading(sock: socket.socket) -> None:

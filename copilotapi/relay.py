@@ -8,7 +8,8 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import orjson
@@ -28,18 +29,6 @@ from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Host, Outg
 from copilotapi.upstream.models import Catalogue
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What is known once Copilot has answered: the response headers to send before the first byte."""
-
-    headers: dict[str, str]
-
-
-# None: nothing for now. It comes at least each TICK_SECONDS of silence. One Head, then bytes.
-Step: TypeAlias = Head | bytes | None
-Steps: TypeAlias = Generator[Step, None, None]
 
 
 @dataclass(slots=True)
@@ -132,6 +121,14 @@ class Codec(Protocol):
     def encode_usage(self, usage: Usage) -> JSON: ...
 
 
+class Source(Protocol):
+    """Where an answer comes from. `finish` instead of `close` once all of it came: what it came over may serve again."""
+
+    def clear_of_secrets(self, error: ApiError) -> None: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Opened:
     """An answer that has begun: its first bytes are here, so whatever failed before could still be told by a status."""
@@ -139,7 +136,20 @@ class Opened:
     headers: dict[str, str]
     first: bytes
     rest: Iterator[bytes | None]
-    close: Callable[[], None]
+    source: Source
+
+    def to_its_end(self) -> Generator[bytes | None, None, None]:
+        """All of it, for whoever makes another answer of it; closes its source in the end."""
+        try:
+            yield self.first
+            yield from self.rest
+        except ApiError as exc:
+            self.source.clear_of_secrets(exc)
+            raise
+        else:
+            self.source.finish()
+        finally:
+            self.source.close()
 
 
 class Relay:
@@ -172,17 +182,16 @@ class Relay:
         self._body = body
         self._is_streamed = bool(body.get("stream"))
         self._choice_count = body.get("n") or 1
-        self._tally = self._new_tally("")
-        self._has_begun = False
+        self._tally: Tally | None = None
 
     def open(self, model: str) -> Waiting[Opened]:
         """Sends the request for `model` and waits for the first bytes of the answer."""
         self.model = model
-        self._tally = self._new_tally(model)
+        self._tally = None
         answer, dropped = yield from self._post(model)
-        self._has_begun = True
+        self._tally = tally = self._new_tally()
         try:
-            opened = yield from (self._streamed(answer) if self._is_streamed else self._whole(answer))
+            opened = yield from (self._streamed(answer, tally) if self._is_streamed else self._whole(answer, tally))
         except BaseException:
             answer.close()
             raise
@@ -192,16 +201,20 @@ class Relay:
 
     def usage(self) -> Usage | None:
         """Copilot's numbers, else an estimate, else None when no answer ever began."""
-        if self._tally.usage is None and self._has_begun:
-            self._tally.usage = self._estimate()
-        return self._tally.usage
+        if (tally := self._tally) is None:
+            return None
+        if tally.usage is None:
+            tally.usage = self._estimate(tally)
+        return tally.usage
 
     def estimated_input_tokens(self) -> int:
         """What the prompt counts by our own reckoning."""
         return self._counter.count(self.codec.decode_request(self._body), self._tokenizer())
 
-    def _new_tally(self, model: str) -> Tally:
-        tally: Tally = self.codec.new_tally(answer_id=new_id(self.codec), model=model, created=int(time.time()))
+    def _new_tally(self) -> Tally:
+        is_stream = self._is_streamed or self.codec.ALWAYS_STREAMS
+        answer_id = new_id(self.codec) if is_stream else ""
+        tally: Tally = self.codec.new_tally(answer_id=answer_id, model=self.model, created=int(time.time()))
         return tally
 
     def _post(self, model: str) -> Waiting[tuple[Answer, tuple[str, ...]]]:
@@ -249,79 +262,71 @@ class Relay:
         )
         return self.call.raw_body if is_unchanged else orjson.dumps(upstream_body)
 
-    def _frames(self, answer: Answer) -> Iterator[bytes | None]:
+    def _frames(self, answer: Answer, tally: Tally) -> Iterator[bytes | None]:
         content_type = answer.headers.get("Content-Type", "")
         if not content_type.lower().startswith("text/event-stream"):
             raise UpstreamFailed("Copilot did not answer with a stream.", code="upstream_bad_response")
-        frames = self.codec.repair_stream(
+        return self.codec.repair_stream(
             iter(answer.read, b""),
-            self._tally,
+            tally,
             choice_count=self._choice_count,
             wants_usage=self.codec.wants_usage(self._body),
-            estimate=self._estimate,
+            estimate=partial(self._estimate, tally),
         )
-        return _to_its_end(frames, answer)
 
-    def _streamed(self, answer: Answer) -> Waiting[Opened]:
-        frames = self._frames(answer)
-        first = b""
-        for piece in frames:
-            if piece is None:
+    def _streamed(self, answer: Answer, tally: Tally) -> Waiting[Opened]:
+        frames = self._frames(answer, tally)
+        try:
+            for piece in frames:
+                if piece is not None:
+                    return Opened(answer.passed_headers, piece, frames, answer)
                 yield
-                continue
-            first = piece
-            break
-        return Opened(answer.passed_headers, first, frames, answer.close)
+        except ApiError as exc:
+            answer.clear_of_secrets(exc)
+            raise
+        # Only if the codec broke its word: a stream without an end is an error to it.
+        raise UpstreamFailed("Copilot's answer is empty.", code="upstream_bad_response")
 
-    def _whole(self, answer: Answer) -> Waiting[Opened]:
-        received, parsed = yield from (self._folded(answer) if self.codec.ALWAYS_STREAMS else _parsed(answer))
+    def _whole(self, answer: Answer, tally: Tally) -> Waiting[Opened]:
+        received, parsed = yield from (self._folded(answer, tally) if self.codec.ALWAYS_STREAMS else _parsed(answer))
         repaired, usage = self.codec.repair_answer(
             parsed,
             choice_count=self._choice_count,
-            answer_id=new_id(self.codec),
+            answer_id="" if isinstance(parsed, dict) and parsed.get("id") else new_id(self.codec),
             created=int(time.time()),
         )
         headers = answer.passed_headers
         headers["X-CopilotAPI-Usage"] = "upstream" if usage else "estimate"
-        self._tally.usage = usage or self._estimate(self.codec.answer_text(repaired))
+        tally.usage = usage or self._estimate(tally, self.codec.answer_text(repaired))
         if usage is None:
-            repaired = {**repaired, "usage": self.codec.encode_usage(self._tally.usage)}
+            repaired = {**repaired, "usage": self.codec.encode_usage(tally.usage)}
         unchanged = repaired is parsed
-        return Opened(headers, received if unchanged else orjson.dumps(repaired), iter(()), answer.close)
+        return Opened(headers, received if unchanged else orjson.dumps(repaired), iter(()), answer)
 
-    def _folded(self, answer: Answer) -> Waiting[tuple[bytes, Any]]:
+    def _folded(self, answer: Answer, tally: Tally) -> Waiting[tuple[bytes, Any]]:
         pieces = bytearray()
-        for piece in self._frames(answer):
+        opened = Opened({}, b"", self._frames(answer, tally), answer)
+        for piece in opened.to_its_end():
             if piece is None:
                 yield
             else:
                 pieces += piece
-        folded = self.codec.fold(bytes(pieces))
-        return b"", folded
+        return b"", self.codec.fold(bytes(pieces))
 
-    def _estimate(self, written: str | None = None) -> Usage:
+    def _estimate(self, tally: Tally, written: str | None = None) -> Usage:
         """From the text itself, or from a stream's first frames scaled to its whole size."""
         counter, tokenizer = self._counter, self._tokenizer()
         input_tokens = self.estimated_input_tokens()
         if written is not None:
             return Usage(input_tokens, counter.count_text(written, tokenizer), estimated=True)
-        sample = bytes(self._tally.sample)
+        sample = bytes(tally.sample)
         output_tokens = counter.count_text(self.codec.written_text(sample), tokenizer) if sample else 0
-        scale = self._tally.relayed_bytes / len(sample) if sample else 0
+        scale = tally.relayed_bytes / len(sample) if sample else 0
         return Usage(input_tokens, round(output_tokens * scale), estimated=True)
 
     def _tokenizer(self) -> str:
         model = self._catalogue.models().get(self.model)
         return model.tokenizer if model else "o200k_base"
-
-
-def _to_its_end(frames: Iterator[bytes | None], answer: Answer) -> Iterator[bytes | None]:
-    try:
-        yield from frames
-    except ApiError as exc:
-        answer.clear_of_secrets(exc)
-        raise
-    answer.finish()
 
 
 def new_id(codec: Codec) -> str:

@@ -45,6 +45,11 @@ class FrameBuffer:
         self._rest = pending[end:]
         return pending[:end]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the next block begins a frame."""
+        return not self._rest
+
     def rest(self) -> bytes:
         """What came after the last complete frame."""
         return self._rest

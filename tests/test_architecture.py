@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "blueprints",
         "gateway",
         "relay",
+        "reply",
         "upstream",
         "metering",
         "protocols",
@@ -60,8 +61,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "refresher": ("upstream",),
     # Decide: the only place where protocols and upstream meet.
-    "gateway": ("relay", "composed", "handlers", "token_count", "protocols", "upstream", "metering", "errors"),
+    "gateway": ("relay", "reply", "composed", "handlers", "token_count", "protocols", "upstream", "metering", "errors"),
     "relay": ("token_count", "protocols.conversation", "upstream", "errors"),
+    "reply": ("relay", "errors"),
     "composed": ("relay", "token_count", "protocols.conversation", "upstream", "errors"),
     "handlers": ("protocols.conversation", "protocols.cursor", "loop", "errors"),
     "local_model": ("protocols",),

@@ -56,7 +56,9 @@ def test_a_wait_that_found_something_is_not_ended_afterwards() -> None:
 gevent.spawn_later(0.2, theirs.sendall, b"x")
 print(arrivals.recv(1, 0.25).decode())
 gevent.sleep(0.5)
-print(len(sweeper.waiting), sweeper._is_sweeping)
+arrivals.close()
+gevent.sleep(0.2)
+print(len(sweeper.watched), sweeper._is_sweeping)
 """
     assert said(script) == ["x", "0", "False"]
 

@@ -43,9 +43,9 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
         body = json_body(incoming, max_body_bytes)
         call = new_call(incoming)
         _pass_headers(call)
-        steps = gateway.count_tokens(body, call)
+        opening = gateway.count_tokens(body, call)
         return responder.respond(
-            steps, is_streamed=False, call=call, caller_socket=incoming.caller_socket, dialect=messages
+            opening, is_streamed=False, call=call, caller_socket=incoming.caller_socket, dialect=messages
         )
 
     @anthropic.after_request

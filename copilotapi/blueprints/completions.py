@@ -34,9 +34,9 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int, limits: c
         completions.check_request(body)
         body = completions.with_limits(body, limits)
         call = new_call(incoming)
-        steps = gateway.complete(completions, body, call)
+        opening = gateway.complete(completions, body, call)
         return responder.respond(
-            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
+            opening, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
         )
 
     return blueprint

@@ -18,8 +18,9 @@ from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import openai_errors
 from copilotapi.protocols.conversation import JSON
 from copilotapi.redaction import redact
-from copilotapi.relay import Call, Head, Steps
-from copilotapi.upstream.client import TICK_SECONDS
+from copilotapi.relay import Call
+from copilotapi.reply import Reply
+from copilotapi.upstream.client import TICK_SECONDS, Waiting, finish
 
 log = logging.getLogger("copilotapi.request")
 
@@ -56,7 +57,7 @@ class Dialect(Protocol):
 
 
 class Responder:
-    """Turns steps into answers, for all blueprints of one app. At most `max_streams` of them are streams at a time."""
+    """Turns replies into answers, for all blueprints of one app. At most `max_streams` of them are streams at a time."""
 
     def __init__(self, metrics: Metrics, max_streams: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
@@ -66,35 +67,28 @@ class Responder:
 
     def respond(
         self,
-        steps: Steps,
+        opening: Waiting[Reply],
         *,
         is_streamed: bool,
         call: Call,
         caller_socket: CallerSocket,
         dialect: Dialect = openai_errors,
     ) -> Response:
-        """The answer to a completion. Raises what `steps` raises before anything has gone to the caller."""
+        """The answer to a completion. Raises what `opening` raises before anything has gone to the caller."""
         caller_socket.limit_waits()
         caller_socket.watch(call.hangup.hang_up)
         if not is_streamed:
-            return _whole(steps)
+            return _whole(opening)
         self._open_stream()
         try:
-            return self._streamed(steps, call, dialect)
+            return self._streamed(opening, call, dialect)
         except BaseException:
             self._close_stream()
             raise
 
-    def _streamed(self, steps: Steps, call: Call, dialect: Dialect) -> Response:
-        started = self._clock()
-        stream = EventStream(steps, call, dialect, self._close_stream, self._clock)
-        for step in steps:
-            if isinstance(step, Head):
-                return _event_stream(stream, step.headers)
-            if self._clock() - started >= _GRACE_SECONDS:
-                stream.is_late = True
-                return _event_stream(stream, {})
-        raise _without_head()
+    def _streamed(self, opening: Waiting[Reply], call: Call, dialect: Dialect) -> Response:
+        stream = EventStream(opening, call, dialect, self._close_stream, self._clock)
+        return _event_stream(stream, stream.headers_in_time())
 
     def _open_stream(self) -> None:
         if self._open_streams >= self._max_streams:
@@ -110,16 +104,17 @@ class Responder:
         self._metrics.open_streams.dec()
 
 
-def _whole(steps: Steps) -> Response:
-    for step in steps:
-        if isinstance(step, Head):
-            body = b"".join([piece for piece in steps if isinstance(piece, bytes)])
-            return Answer(body, 200, step.headers, content_type="application/json")
-    raise _without_head()
-
-
-def _without_head() -> RuntimeError:
-    return RuntimeError("an answer ended before it began")
+def _whole(opening: Waiting[Reply]) -> Response:
+    reply = finish(opening)
+    try:
+        body = b"".join([reply.first, *filter(None, reply.rest)])
+        reply.end()
+    except ApiError as exc:
+        reply.fail(exc)
+        raise
+    finally:
+        reply.close()
+    return Answer(body, 200, reply.headers, content_type="application/json")
 
 
 def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
@@ -129,54 +124,87 @@ def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
 
 
 class EventStream:
-    """Steps as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats.
-
-    `is_late`: the stream begins before its first step, with a heartbeat.
-    """
+    """A reply as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats."""
 
     def __init__(
         self,
-        steps: Steps,
+        opening: Waiting[Reply],
         call: Call,
         dialect: Dialect,
         on_close: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self.is_late = False
-        self._steps = steps
+        self._reply: Reply | None = None
+        self._opening = self._opened(opening)
         self._call = call
         self._dialect = dialect
         self._on_close = on_close
         self._clock = clock
         self._is_open = True
 
+    def headers_in_time(self) -> dict[str, str]:
+        """The reply's headers; none when it is late: then the stream begins before it, with a heartbeat."""
+        started = self._clock()
+        for _ in self._opening:
+            if self._clock() - started >= _GRACE_SECONDS:
+                break
+        return self._reply.headers if self._reply is not None else {}
+
     def __iter__(self) -> Iterator[bytes]:
-        if self.is_late:
-            yield self._dialect.HEARTBEAT
         try:
+            if self._reply is None:
+                yield from self._heartbeats()
+            reply = self._known_reply()
+            yield reply.first
             sent = self._clock()
-            for step in self._steps:
-                if isinstance(step, bytes) and step:
-                    yield step
-                elif step is None and self._clock() - sent >= _HEARTBEAT_SECONDS:
+            for piece in reply.rest:
+                if piece:
+                    yield piece
+                    sent = self._clock()
+                elif self._clock() - sent >= _HEARTBEAT_SECONDS:
                     yield self._dialect.HEARTBEAT
-                else:
-                    continue
-                sent = self._clock()
-        except CallerGone:
-            return
+                    sent = self._clock()
+            reply.end()
+        except CallerGone as exc:
+            self._fail(exc)
         except ApiError as exc:
+            self._fail(exc)
             yield self._dialect.encode_stream_error(shown(exc), self._call.request_id)
         except Exception:
             log.exception("stream_failed", extra={"request_id": self._call.request_id})
-            self._call.facts["outcome"] = "internal_error"
-            yield self._dialect.encode_stream_error(_internal_error(self._call.request_id), self._call.request_id)
+            error = _internal_error(self._call.request_id)
+            self._fail(error)
+            yield self._dialect.encode_stream_error(error, self._call.request_id)
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             self._on_close()
-            self._steps.close()
+            self._opening.close()
+            if self._reply is not None:
+                self._reply.close()
+
+    def _opened(self, opening: Waiting[Reply]) -> Waiting[None]:
+        self._reply = yield from opening
+
+    def _heartbeats(self) -> Iterator[bytes]:
+        """Until the reply is there."""
+        yield self._dialect.HEARTBEAT
+        sent = self._clock()
+        for _ in self._opening:
+            if self._clock() - sent >= _HEARTBEAT_SECONDS:
+                yield self._dialect.HEARTBEAT
+                sent = self._clock()
+
+    def _known_reply(self) -> Reply:
+        if self._reply is None:
+            raise RuntimeError("an answer ended before it began")
+        return self._reply
+
+    def _fail(self, error: ApiError) -> None:
+        if self._reply is not None:
+            self._reply.fail(error)
+        self._call.facts["outcome"] = error.code or error.kind
 
 
 class ExactRule(Rule):

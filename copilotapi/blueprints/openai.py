@@ -33,9 +33,9 @@ def build(gateway: Gateway, responder: Responder, max_body_bytes: int) -> Bluepr
         incoming = this_request()
         body = json_body(incoming, max_body_bytes)
         call = new_call(incoming)
-        steps = gateway.complete(chat, body, call)
+        opening = gateway.complete(chat, body, call)
         return responder.respond(
-            steps, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
+            opening, is_streamed=bool(body.get("stream")), call=call, caller_socket=incoming.caller_socket
         )
 
     @openai.post("/v1/responses")

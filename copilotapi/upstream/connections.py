@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -16,12 +17,25 @@ from urllib.parse import unquote, urlsplit
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from copilotapi.errors import UpstreamFailed
-from copilotapi.loop import Arrivals, Sweeper
+from copilotapi.loop import Arrivals, Sweeper, send_all
+from copilotapi.upstream.tls import TlsStream
 
 # Idle sockets are dropped before the far end is likely to: load balancers commonly close after 60 s of silence.
 _MAX_IDLE_SECONDS = 50.0
 _MAX_IDLE_SOCKETS = 64
 _MAX_PROXY_HEAD_BYTES = 16_384
+# Of a connection that should have nothing to say.
+_PEEKED_BYTES = 4096
+# How many lie between the first process of this program and this one: cheaper to ask for than the process id.
+_forks = 0
+
+
+def _note_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 class Origin(NamedTuple):
@@ -54,43 +68,44 @@ class Network:
         return any(suffix == "*" or host == suffix or host.endswith("." + suffix) for suffix in suffixes if suffix)
 
 
-@dataclass(slots=True)
 class Connection:
-    """An open socket to one origin. `reused` is true from its second request on."""
+    """An open socket to one origin. `reused` is true from its second request on; `tls` is None where there is none.
 
-    origin: Origin
-    sock: socket.socket
-    arrivals: Arrivals
-    reused: bool = False
-    idle_since: float = 0.0
+    `recv(max_bytes, timeout_seconds)` is that of loop.Arrivals.
+    """
+
+    def __init__(self, origin: Origin, sock: socket.socket, arrivals: Arrivals, tls: TlsStream | None = None) -> None:
+        self.origin = origin
+        self.tls = tls
+        self.recv = arrivals.recv if tls is None else tls.recv
+        self.reused = False
+        self.idle_since = 0.0
+        self._sock = sock
+        self._arrivals = arrivals
+
+    def send(self, message: bytes, timeout_seconds: float) -> None:
+        """All of it. TimeoutError when the far end took none of it for so long."""
+        self._sock.settimeout(timeout_seconds)
+        if self.tls is None:
+            send_all(self._sock, message)
+        else:
+            self.tls.send(message)
 
     def close(self) -> None:
-        self.arrivals.close()
-        self.sock.close()
+        self._arrivals.close()
+        self._sock.close()
 
     def is_alive(self) -> bool:
         """False when the far end closed it, or sent bytes that nobody asked for."""
         try:
-            self.sock.settimeout(0)
-            self.sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            self.sock.settimeout(None)
-            return True
+            return (self._arrivals if self.tls is None else self.tls).poll(_PEEKED_BYTES) is None
         except OSError:
             return False
-        return False
 
     def shutdown(self) -> None:
         """Ends both directions at once, so that whoever waits on this socket wakes. Any thread may call it."""
-        try:
-            if isinstance(self.sock, ssl.SSLSocket):
-                # SSLSocket.shutdown() drops the TLS state under the reader's feet; the descriptor underneath does not.
-                with socket.socket(fileno=os.dup(self.sock.fileno())) as plain:
-                    plain.shutdown(socket.SHUT_RDWR)
-            else:
-                self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # closed or reset already: what was wanted
+        with suppress(OSError):  # closed or reset already: what was wanted
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
@@ -100,13 +115,13 @@ class ConnectionPool:
     network: Network
     clock: Callable[[], float] = time.monotonic
     _idle: dict[Origin, list[Connection]] = field(default_factory=dict)
-    _pid: int = field(default_factory=os.getpid)
+    _forks: int = field(default_factory=lambda: _forks)
     _context: ssl.SSLContext | None = None
     _sweeper: Sweeper = field(default_factory=Sweeper)
 
     def take_idle(self, origin: Origin) -> Connection | None:
         self._forget_after_fork()
-        idle = self._idle.get(origin, [])
+        idle = self._idle.get(origin, ())
         while idle:
             connection = idle.pop()
             if self.clock() - connection.idle_since < _MAX_IDLE_SECONDS and connection.is_alive():
@@ -131,9 +146,7 @@ class ConnectionPool:
             try:
                 if proxy:
                     _connect_through(sock, proxy, origin)
-                if origin.scheme == "https":
-                    sock.settimeout(self._left(deadline))
-                    sock = self._tls().wrap_socket(sock, server_hostname=origin.host)
+                return self._connection(origin, sock, deadline)
             except BaseException:
                 sock.close()
                 raise
@@ -146,7 +159,18 @@ class ConnectionPool:
         except (OSError, UnicodeError) as exc:
             message = f"Could not connect to {origin.host}: {getattr(exc, 'strerror', None) or type(exc).__name__}."
             raise UpstreamFailed(message, code="upstream_unreachable", nothing_received=True) from exc
-        return Connection(origin, sock, Arrivals(sock, self._sweeper))
+
+    def _connection(self, origin: Origin, sock: socket.socket, deadline: float) -> Connection:
+        arrivals = Arrivals(sock, self._sweeper)
+        if origin.scheme != "https":
+            return Connection(origin, sock, arrivals)
+        try:
+            tls = TlsStream(sock, arrivals, self._tls(), origin.host)
+            tls.shake_hands(self._left(deadline))
+        except BaseException:
+            arrivals.close()
+            raise
+        return Connection(origin, sock, arrivals, tls)
 
     def close(self) -> None:
         for connections in self._idle.values():
@@ -188,8 +212,9 @@ class ConnectionPool:
         return self._context
 
     def _forget_after_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
+        """Two processes must not talk on one connection."""
+        if self._forks != _forks:
+            self._forks = _forks
             self.close()
 
 

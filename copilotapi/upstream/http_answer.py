@@ -33,6 +33,7 @@ class HttpAnswer:
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
+        self.on_body = self.body.append
         self.head_complete = False
         self.complete = False
         self.keeps_alive = False
@@ -59,8 +60,9 @@ class HttpAnswer:
         self._parser = None
 
     def take_body(self) -> bytes:
-        taken = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-        self.body = []
+        body = self.body
+        taken = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
         return taken
 
     @property
@@ -73,25 +75,19 @@ class HttpAnswer:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            # A second answer to one request: whatever comes on this connection is not for us.
-            self.keeps_alive = False
+            # A second answer to one request: it is not for us, and is not looked at.
+            raise _bad_answer("another one follows it")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_complete:
             self.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self.complete:
-            return
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self.head_complete = True
             self.keeps_alive = self._parser.should_keep_alive()
             self.complete = self._without_body
-
-    def on_body(self, data: bytes) -> None:
-        if not self.complete:
-            self.body.append(data)
 
     def on_message_complete(self) -> None:
         if self.head_complete:

@@ -7,7 +7,6 @@ and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
 import contextlib
 import functools
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -160,6 +159,7 @@ class SocketExchange:
         self._clock = clock
         self._total_deadline = clock() + clocks.total_seconds
         self._aborted = False
+        self._has_come = False
         self._connection: Connection | None = None
         self._connect(pool.take_idle(self._origin))
 
@@ -180,22 +180,21 @@ class SocketExchange:
 
     def read(self, tick_seconds: float) -> bytes | None:
         answer = self._answer
-        while True:
-            if answer.body:
-                return answer.take_body()
+        while not answer.body:
             if answer.complete:
                 self._finish()
                 return b""
             received = self._receive(tick_seconds)
             if received is None:
                 return None
-            if not received:
-                if not answer.ends_with_the_connection:
-                    raise self._cut()
+            if received:
+                self._has_come = True
+                answer.feed(received)
+            elif answer.ends_with_the_connection:
                 answer.complete = True
-                continue
-            self._deadline = self._clock() + self._clocks.idle_seconds
-            answer.feed(received)
+            else:
+                raise self._cut()
+        return answer.take_body()
 
     def abort(self) -> None:
         self._aborted = True
@@ -241,8 +240,7 @@ class SocketExchange:
             if self._aborted or self._connection is None:
                 raise self._cut()
             try:
-                self._connection.sock.settimeout(self._left())
-                send_all(self._connection.sock, self._message)
+                self._connection.send(self._message, self._left())
             except TimeoutError as exc:
                 raise self._timed_out("it did not take the request") from exc
             except OSError as exc:
@@ -267,7 +265,7 @@ class SocketExchange:
         if self._connection is None:
             raise self._cut()
         try:
-            return self._connection.arrivals.recv(_READ_BYTES, min(tick_seconds, self._left()))
+            return self._connection.recv(_READ_BYTES, min(tick_seconds, self._left()))
         except TimeoutError as exc:
             if self._aborted:
                 raise CallerGone from exc
@@ -280,7 +278,13 @@ class SocketExchange:
             raise self._cut() from exc
 
     def _left(self) -> float:
-        left = min(self._deadline, self._total_deadline) - self._clock()
+        """Seconds until the next of the clocks runs out. TimeoutError when one has."""
+        now = self._clock()
+        if self._has_come:
+            # Only waiting counts as silence, not what the caller took to be told of what came.
+            self._has_come = False
+            self._deadline = now + self._clocks.idle_seconds
+        left = min(self._deadline, self._total_deadline) - now
         if left <= 0:
             raise TimeoutError
         return left
@@ -317,13 +321,6 @@ class SocketExchange:
             self._pool.give_back(connection)
         else:
             connection.close()
-
-
-def send_all(sock: socket.socket, message: bytes) -> None:
-    """In one send where it fits: gevent's sendall first asks for the buffer's size (gevent/_socketcommon.py)."""
-    sent = sock.send(message)
-    if sent < len(message):
-        sock.sendall(memoryview(message)[sent:])
 
 
 class AdapterExchange:

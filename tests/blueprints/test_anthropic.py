@@ -74,7 +74,8 @@ def test_copilots_limits_are_told_in_anthropics_names_on_a_refusal(client: Flask
 def test_other_protocols_are_told_limits_in_their_own_names_only(client: FlaskClient, copilot: PlayedCopilot) -> None:
     copilot.play(saying(spoken(prompt_tokens=4, completion_tokens=2, total_tokens=6)))
     body = {"model": "gpt-4.1", "messages": BODY["messages"], "stream": True}
-    names = {name.lower() for name, _ in client.post("/v1/chat/completions", json=body).headers}
+    with client.post("/v1/chat/completions", json=body) as response:
+        names = {name.lower() for name, _ in response.headers}
     assert "x-ratelimit-remaining-requests" in names
     assert not any(name.startswith("anthropic-") for name in names)
 

@@ -152,8 +152,8 @@ def chat(text: str = "hi", **more: object) -> dict[str, object]:
 def test_every_answer_has_the_headers_of_every_answer(
     client: FlaskClient, what: str, ask: Callable[[FlaskClient], TestResponse]
 ) -> None:
-    response = ask(client)
-    headers = response.headers
+    with ask(client) as response:
+        headers = response.headers
     assert "no-store" in headers["Cache-Control"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert len(headers["X-Request-Id"]) == 32

@@ -17,7 +17,9 @@ from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat as chat_codec
 from copilotapi.protocols.conversation import Usage
 from copilotapi.protocols.openai_errors import HEARTBEAT
-from copilotapi.relay import Call, Head, Step, Steps
+from copilotapi.relay import Call
+from copilotapi.reply import Reply as Opening
+from copilotapi.upstream.client import Waiting
 from tests.faults.played_copilot import (
     COPILOT_TOKEN,
     DONE,
@@ -398,7 +400,13 @@ class Silence:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def played(self, *steps: Step | ApiError | float) -> Steps:
+    def played(self, *steps: dict[str, str] | bytes | ApiError | float) -> Waiting[Opening]:
+        """The headers begin the answer."""
+        begins = next((at for at, step in enumerate(steps) if isinstance(step, dict)), len(steps))
+        yield from self._pieces(*steps[:begins])
+        return Opening(HEADERS, b"", self._pieces(*steps[begins + 1 :]))
+
+    def _pieces(self, *steps: Any) -> Waiting[Any]:
         for step in steps:
             if isinstance(step, ApiError):
                 raise step
@@ -408,12 +416,14 @@ class Silence:
             else:
                 yield step
 
-    def respond(self, steps: Steps, is_streamed: bool = True) -> Response:
+    def respond(self, steps: Waiting[Opening], is_streamed: bool = True) -> Response:
         responder = Responder(Metrics(), max_streams=1, clock=lambda: self.now)
         call = Call("request-1", "key-1")
         return responder.respond(steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({}))
 
-    def reply(self, *steps: Step | ApiError | float, is_streamed: bool = True) -> tuple[int, str, bytes]:
+    def reply(
+        self, *steps: dict[str, str] | bytes | ApiError | float, is_streamed: bool = True
+    ) -> tuple[int, str, bytes]:
         """Status, content type and body of the answer."""
         response = self.respond(self.played(*steps), is_streamed)
         try:
@@ -423,7 +433,7 @@ class Silence:
 
 
 FAILURE = UpstreamFailed("it broke", code="upstream_disconnected")
-HEAD = Head({"X-Mark": "1"})
+HEADERS = {"X-Mark": "1"}
 
 
 @pytest.mark.parametrize("silence", [(10.0,), (2.0, 2.0, 2.0), (8.0, 6.0)])
@@ -436,13 +446,15 @@ def test_a_failure_after_a_short_silence_is_still_a_status(silence: tuple[float,
 def test_after_twenty_seconds_of_silence_a_heartbeat_goes_out_and_the_answer_follows(
     silence: tuple[float, ...],
 ) -> None:
-    status, content_type, body = Silence().reply(*silence, HEAD, event("one"), DONE)
+    status, content_type, body = Silence().reply(*silence, HEADERS, event("one"), DONE)
     assert (status, content_type) == (200, "text/event-stream; charset=utf-8")
     assert body == HEARTBEAT + event("one") + DONE
 
 
 def test_heartbeats_come_every_ten_seconds_of_silence_however_often_it_is_reported() -> None:
-    _, _, body = Silence().reply(HEAD, event("one"), 10.0, 10.0, event("two"), 3.0, 3.0, event("three"), *(1.0,) * 25)
+    _, _, body = Silence().reply(
+        HEADERS, event("one"), 10.0, 10.0, event("two"), 3.0, 3.0, event("three"), *(1.0,) * 25
+    )
     assert body == event("one") + HEARTBEAT * 2 + event("two") + event("three") + HEARTBEAT * 2
 
 
@@ -454,7 +466,7 @@ def test_a_failure_after_heartbeats_began_is_the_end_of_the_stream() -> None:
 
 
 def test_a_whole_answer_waits_for_its_status_however_long_it_takes() -> None:
-    status, content_type, body = Silence().reply(*(10.0,) * 9, HEAD, b"{}", is_streamed=False)
+    status, content_type, body = Silence().reply(*(10.0,) * 9, HEADERS, b"{}", is_streamed=False)
     assert (status, content_type, body) == (200, "application/json", b"{}")
     with pytest.raises(UpstreamFailed):
         Silence().reply(*(10.0,) * 9, FAILURE, is_streamed=False)
@@ -476,11 +488,11 @@ def test_heartbeats_never_come_inside_an_event_and_are_not_held_up_by_what_is_no
     tally = chat_codec.new_tally(answer_id="chatcmpl-1", model="gpt-4.1", created=1)
     pieces = chat_codec.repair_stream(blocks(), tally, choice_count=1, wants_usage=False, estimate=no_estimate)
 
-    def steps() -> Steps:
-        yield HEAD
-        yield from pieces
+    def opening() -> Waiting[Opening]:
+        yield from ()
+        return Opening(HEADERS, b"", pieces)
 
-    response = silence.respond(steps())
+    response = silence.respond(opening())
     body = b"".join(response.iter_encoded())
     assert body.replace(HEARTBEAT, b"") == whole + event("", "stop") + DONE
     assert body.startswith(HEARTBEAT * 2 + whole + HEARTBEAT * 3)

@@ -13,7 +13,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from copilotapi.cli.doctor.findings import Finding, Known, failed, ok, printable, skipped, warning
 from copilotapi.errors import UpstreamFailed
-from copilotapi.upstream.connections import ConnectionPool, Network, Origin, origin_of
+from copilotapi.upstream.connections import Connection, ConnectionPool, Network, Origin, origin_of
 
 _LOOK_SECONDS = 4.0
 _MAX_SKEW_SECONDS = 60.0
@@ -104,7 +104,7 @@ def _reached(known: Known, url: str, setting: str) -> Finding:
     except UpstreamFailed as exc:
         return _not_reached(known, origin, exc, setting)
     try:
-        return ok(f"{origin.host} {way}, {_tls_of(connection.sock)}.")
+        return ok(f"{origin.host} {way}, {_tls_of(connection)}.")
     finally:
         connection.close()
 
@@ -125,14 +125,17 @@ def _not_reached(known: Known, origin: Origin, exc: UpstreamFailed, setting: str
     )
 
 
-def _tls_of(sock: socket.socket) -> str:
-    if not isinstance(sock, ssl.SSLSocket):
+def _tls_of(connection: Connection) -> str:
+    if connection.tls is None:
         return "plain http"
+    session = connection.tls.session
     issuer: dict[str, str] = {}
-    for part in (sock.getpeercert() or {}).get("issuer", ()):  # a tuple of tuples of pairs, by ssl's own documentation
+    for part in (session.getpeercert() or {}).get(
+        "issuer", ()
+    ):  # a tuple of tuples of pairs, by ssl's own documentation
         issuer.update(dict(part))  # type: ignore[arg-type]
     name = issuer.get("organizationName") or issuer.get("commonName") or "nobody named"
-    return f"{sock.version()}, certificate of {printable(name)}"
+    return f"{session.version()}, certificate of {printable(name)}"
 
 
 def _presented_issuer(network: Network, origin: Origin) -> str:

@@ -19,6 +19,19 @@ class Skeleton:
         self._is_unchanged = (before, after) == (new_before, new_after)
         self._joint = after + before
         self._quotes = self._joint.count(b'"')
+        self._text_begins, self._text_ends = len(before), -len(after)
+
+    def is_one_unchanged(self, block: bytes) -> bool:
+        """Whether `block` is one whole frame of this kind, that goes on as it is: what the blocks of a stream mostly are."""
+        if (
+            not self._is_unchanged
+            or not block.startswith(self._before)
+            or not block.endswith(self._after)
+            or len(block) < len(self._joint)
+        ):
+            return False
+        text = block[self._text_begins : self._text_ends]
+        return b'"' not in text and b"\\" not in text and b"\n" not in text and b"\r" not in text
 
     def take(self, region: bytes, start: int) -> tuple[bytes, int]:
         """The frames from `start` on that are of this kind, as they go on, and where the first of another kind begins.
@@ -29,9 +42,6 @@ class Skeleton:
         if not region.startswith(self._before, start) or len(region) - start < len(self._joint):
             return b"", start
         if self._is_unchanged:
-            text = region[start + len(self._before) : -len(self._after)]
-            if b'"' not in text and b"\\" not in text and b"\n" not in text and region.endswith(self._after):
-                return region[start:], len(region)
             end = region.rfind(self._after, start) + len(self._after)
             if self._are_all_alike(region, start, end):
                 return region[start:end], end

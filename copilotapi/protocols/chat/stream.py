@@ -68,16 +68,16 @@ def repair_stream(
         if block is None:
             yield None
             continue
+        if repair.skeleton is not None and frames.is_empty and repair.skeleton.is_one_unchanged(block):
+            tally.count(block)
+            yield block
+            continue
         region = frames.feed(block)
         if not region:
             yield None
             continue
         tally.count(region)
-        alike = repair.alike(region)
-        if alike:
-            yield alike
-        else:
-            yield from joined(repair.region(region))
+        yield from joined(repair.region(region))
         if tally.is_complete:
             return
     if frames.rest().strip() == b"data: [DONE]":
@@ -100,7 +100,7 @@ def written_text(frames: bytes) -> str:
 
 
 class _Repair:
-    """The state of one stream. A frame like one that was repaired before, in the same state, is repaired by its skeleton."""
+    """The state of one stream. A frame like one that was repaired before, in the same state, is repaired by its `skeleton`."""
 
     def __init__(self, tally: Tally, choice_count: int, wants_usage: bool, estimate: Callable[[], Usage]) -> None:
         self._tally = tally
@@ -112,20 +112,13 @@ class _Repair:
         self._usage_sent = False
         self._calls = _ToolCalls()
         self._with_role: set[int] = set()
-        self._skeleton: Skeleton | None = None
-
-    def alike(self, region: bytes) -> bytes:
-        """The region repaired, where it is of frames of one kind, as nearly all are; else b""."""
-        if self._skeleton is None:
-            return b""
-        frames, end = self._skeleton.take(region, 0)
-        return frames if end == len(region) else b""
+        self.skeleton: Skeleton | None = None
 
     def region(self, region: bytes) -> Iterator[bytes]:
         start = 0
         while start < len(region) and not self._tally.is_complete:
-            if self._skeleton is not None:
-                frames, start = self._skeleton.take(region, start)
+            if self.skeleton is not None:
+                frames, start = self.skeleton.take(region, start)
                 if frames:
                     yield frames
                     continue
@@ -161,7 +154,7 @@ class _Repair:
         raw = frame.raw if before == after else dump(after)
         yield from self._hold_finish(raw, chunk) if self._single else (raw,)
         if state == self._state() and self._finishing is None:
-            self._skeleton = _skeleton(frame.raw, raw, chunk)
+            self.skeleton = _skeleton(frame.raw, raw, chunk)
 
     def _without_choices(self, raw: bytes, chunk: JSON) -> Iterator[bytes]:
         """Filter verdicts, references and the like go no further; usage does if the caller asked for it."""

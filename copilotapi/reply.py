@@ -1,0 +1,59 @@
+"""An answer on its way to the caller: what the HTTP side sends, and whom it tells how that ended."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from copilotapi.errors import ApiError
+from copilotapi.relay import Source
+
+
+class Settle(Protocol):
+    """The account of a request: called once, before the caller can know that its answer has ended."""
+
+    def __call__(self, *, failed: bool) -> None: ...
+
+
+class Reply:
+    """`headers` and the `first` bytes are known; `rest` gives the others, and None when nothing has come for a while, at least
+    each TICK_SECONDS. Whoever takes them says `end` or `fail`, and `close` in any case.
+    """
+
+    __slots__ = ("_settle", "_source", "first", "headers", "rest")
+
+    def __init__(
+        self,
+        headers: dict[str, str],
+        first: bytes,
+        rest: Iterable[bytes | None] = (),
+        source: Source | None = None,
+        settle: Settle | None = None,
+    ) -> None:
+        self.headers = headers
+        self.first = first
+        self.rest = rest
+        self._source = source
+        self._settle = settle
+
+    def end(self) -> None:
+        """All has been taken."""
+        self._account(failed=False)
+        if self._source is not None:
+            self._source.finish()
+
+    def fail(self, error: ApiError) -> None:
+        """`rest` raised this; now it is fit to be told."""
+        if self._source is not None:
+            self._source.clear_of_secrets(error)
+        self._account(failed=True)
+
+    def close(self) -> None:
+        """Without `end` before it, the caller has left or the answer is given up."""
+        self._account(failed=True)
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
+    def _account(self, *, failed: bool) -> None:
+        settle, self._settle = self._settle, None
+        if settle is not None:
+            settle(failed=failed)
