@@ -25,9 +25,9 @@ import gunicorn.util  # noqa: E402
 import orjson  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
+from copilotapi.server.worker import Worker  # noqa: E402
 from copilotapi.settings import Settings, SettingsError  # noqa: E402
 from copilotapi.token_file import signed_in  # noqa: E402
-from copilotapi.worker import Worker  # noqa: E402
 
 try:
     _settings = signed_in(Settings.from_env())

@@ -17,7 +17,9 @@ from gunicorn.http.errors import ParseException
 
 T = TypeVar("T")
 
-# In WSGI's environ: a function to call with what to do when the caller leaves, and with None when that has no use any more.
+# In WSGI's environ: the CallerSocket of the connection, where the server has one.
+CALLER = "copilotapi.caller"
+# Else: a function to call with what to do when the caller leaves, and with None when that has no use any more.
 WATCH = "copilotapi.watch"
 
 # How gevent ends work that nobody waits for any more.
@@ -61,7 +63,10 @@ def limit_total(seconds: float) -> AbstractContextManager[object]:
 
 
 def has_come(body: Any, length: int | None) -> bool:
-    """Whether gunicorn has read all of a request's body together with its head: then nothing will wait for it."""
+    """Whether all of a request's body was read together with its head: then nothing will wait for it."""
+    if (told := getattr(body, "has_come", None)) is not None:
+        return bool(told)
+    # gunicorn's own.
     unreader = getattr(getattr(body, "reader", None), "unreader", None)
     return unreader is not None and length is not None and unreader.buf.tell() >= length
 
@@ -189,14 +194,18 @@ def end_reading(sock: socket.socket) -> None:
 
 
 class CallerSocket:
-    """The connection a request came over. `environ` is WSGI's; gunicorn puts the socket into it."""
+    """The connection a request came over, for a server that tells of its socket, or watches it itself."""
 
-    def __init__(self, environ: Mapping[str, Any]) -> None:
-        found = environ.get("gunicorn.socket")
-        self._socket: socket.socket | None = found if is_cooperative() else None
+    def __init__(
+        self,
+        sock: socket.socket | None,
+        watched_by_server: Callable[[Callable[[], None] | None], None] = lambda on_gone: None,
+    ) -> None:
+        self._socket = sock if is_cooperative() else None
+        self._peek = raw(sock).recv if sock is not None else None
         self._watcher: Any = None
-        self._watched_by_server: Callable[[Callable[[], None] | None], None] = environ.get(WATCH, lambda on_gone: None)
-        self._on_gone: Callable[[], None] = lambda: None
+        self._watched_by_server = watched_by_server
+        self._on_gone: Callable[[], None] | None = None
 
     def limit_waits(self, seconds: float = _WRITE_STALL_SECONDS) -> None:
         """From now on a read or write that waits longer raises TimeoutError."""
@@ -212,7 +221,8 @@ class CallerSocket:
         if self._socket is None or self._socket.fileno() < 0:
             return
         self._on_gone = on_gone
-        self._watcher = get_hub().loop.io(self._socket.fileno(), _READABLE)
+        if self._watcher is None:
+            self._watcher = get_hub().loop.io(self._socket.fileno(), _READABLE)
         self._watcher.start(self._readable)
         # Who left before the watch began is not asked for any more: the loop would tell a moment too late.
         self._readable()
@@ -220,10 +230,9 @@ class CallerSocket:
     def release(self) -> None:
         """Ends the watch and the limit, before the server reads the next request from this connection."""
         self._watched_by_server(None)
+        self._on_gone = None
         if self._watcher is not None:
             self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
         if self._socket is not None and self._socket.fileno() >= 0:
             self._socket.settimeout(None)
 
@@ -231,9 +240,7 @@ class CallerSocket:
         """Once answered: reads what is left of the request's body, for a caller still sending when its connection closes
         may lose the answer (RFC 9112, 9.6). Gives a caller up who sends for too long or whose framing is broken.
         """
-        # gunicorn's readers of a body with a length tell how much of it is still to come.
-        is_read = getattr(getattr(body, "reader", None), "length", None) == 0 and not body.failed
-        if is_read or self._socket is None or self._socket.fileno() < 0:
+        if _is_read(body) or self._socket is None or self._socket.fileno() < 0:
             return
         with suppress(OSError, ParseException), limit_total(_DISCARD_SECONDS):
             while body.read(_DISCARD_BYTES):
@@ -247,21 +254,90 @@ class CallerSocket:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        """The watch, not the socket."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+
     def _readable(self) -> None:
-        if self._socket is None or self._watcher is None:
+        if self._peek is None or self._watcher is None:
             return
         self._watcher.stop()
-        timeout_seconds = self._socket.gettimeout()
         try:
-            self._socket.settimeout(0)
-            is_gone = self._socket.recv(1, socket.MSG_PEEK) == b""
+            is_gone = self._peek(1, socket.MSG_PEEK) == b""
         except BlockingIOError:
             self._watcher.start(self._readable)
             return
         except OSError:
             is_gone = True
-        finally:
-            self._socket.settimeout(timeout_seconds)
         # Bytes are a pipelined request: it will be read in its turn, and this caller is still there.
-        if is_gone:
+        if is_gone and self._on_gone is not None:
             self._on_gone()
+
+
+class CallerConnection(CallerSocket):
+    """The same for the server that reads requests from it and writes answers. Only on gevent's loop."""
+
+    def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
+        super().__init__(sock)
+        self.socket = sock
+        # BlockingIOError when nothing can be taken at once.
+        self.send_now = raw(sock).send
+        self._arrivals = Arrivals(sock, sweeper)
+
+    def next_bytes(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        """The beginning of a request; b"" at the end of the connection, or when none came in time."""
+        try:
+            return self._arrivals.recv(max_bytes, timeout_seconds)
+        except TimeoutError:
+            return b""
+
+    def recv(self, max_bytes: int) -> bytes:
+        """Of a request's body. OSError, TimeoutError."""
+        return self.socket.recv(max_bytes)
+
+    def send(self, data: bytes) -> None:
+        """All of it. OSError, TimeoutError."""
+        try:
+            sent = self.send_now(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self.socket.sendall(memoryview(data)[sent:])
+
+    def asks_nothing(self) -> bool:
+        """False when a request has arrived that was not taken up yet."""
+        try:
+            raw(self.socket).recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        return False
+
+    def shut_down(self) -> None:
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        super().close()
+        self._arrivals.close()
+        with suppress(OSError):
+            self.socket.close()
+
+
+def caller_socket(environ: Mapping[str, Any]) -> CallerSocket:
+    """Of a request. `environ` is WSGI's; gunicorn puts the socket into it."""
+    known: CallerSocket | None = environ.get(CALLER)
+    if known is not None:
+        return known
+    return CallerSocket(environ.get("gunicorn.socket"), environ.get(WATCH, lambda on_gone: None))
+
+
+def _is_read(body: Any) -> bool:
+    """Whether nothing of a request's body is still to come, as far as its reader tells."""
+    left = getattr(body, "left", None)
+    if left is None:
+        # gunicorn's readers of a body with a length tell how much of it is still to come.
+        left = getattr(getattr(body, "reader", None), "length", None)
+    return left == 0 and not body.failed

@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Out.
     "upstream": ("upstream", "store", "redaction", "loop", "version", "errors"),
     # Keep.
-    "worker": ("loop",),
+    "server": ("server", "loop"),
     "metering": ("metering", "store", "settings", "protocols.conversation", "errors"),
     "store": ("store",),
     # Leaves.
@@ -103,7 +103,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "flask_cors": ("app",),
     "flask_limiter": ("blueprints.quota",),
     "gevent": ("loop",),
-    "gunicorn": ("loop", "worker", "blueprints.body"),
+    "gunicorn": ("loop", "server", "blueprints.body"),
+    "gunicorn_h1c": ("server.requests",),
     "httptools": ("upstream.http_answer",),
     "limits": ("blueprints.quota", "metering.window_counts"),
     "orjson": EVERYTHING,
@@ -125,7 +126,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 READS_THE_ENVIRONMENT = ("settings.model", "cli", "metering.metrics")
 # `except Exception` that does not raise: the 500, before and after the first byte; a listener's code, which is not ours; and a
 # handler's, whose failure is carried to the thread that asked.
-SWALLOWS_ANYTHING = {"blueprints.http": 1, "blueprints.web_app": 1, "proxy": 1, "handlers": 1}
+SWALLOWS_ANYTHING = {"blueprints.http": 1, "blueprints.web_app": 1, "proxy": 1, "handlers": 1, "server.worker": 1}
 
 _BROAD = ("Exception", "BaseException")
 _EMPTY_NAME = re.compile(r"Manager|Helper|Utils?(?![a-z])|Impl(?![a-z])|^_?Base(?=[A-Z])")

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from copilotapi.blueprints.web_app import Answer, Incoming, this_request
 from copilotapi.errors import ApiError, CallerGone
-from copilotapi.loop import CallerSocket
+from copilotapi.loop import CallerSocket, caller_socket
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import openai_errors
 from copilotapi.protocols.conversation import JSON
@@ -243,7 +243,7 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
     def begin() -> None:
         incoming = this_request()
         incoming.started = time.monotonic()
-        incoming.caller_socket = CallerSocket(incoming.environ)
+        incoming.caller_socket = caller_socket(incoming.environ)
 
     def on_api_error(error: ApiError) -> Response:
         incoming = this_request()

@@ -300,7 +300,7 @@ from gunicorn.http.unreader import SocketUnreader
 from copilotapi.blueprints import body
 from copilotapi.blueprints.web_app import Incoming
 from copilotapi.errors import ApiError
-from copilotapi.loop import CallerSocket
+from copilotapi.loop import caller_socket
 
 body._TOTAL_SECONDS, body._GAP_SECONDS = {total_seconds}, {gap_seconds}
 ours, theirs = socket.socketpair()
@@ -317,7 +317,7 @@ environ = {{"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTE
 started = time.monotonic()
 try:
     incoming = Incoming(environ)
-    incoming.caller_socket = CallerSocket(environ)
+    incoming.caller_socket = caller_socket(environ)
     body.json_body(incoming, 10_000)
 except ApiError as error:
     print(error.status, error.code, time.monotonic() - started < 2)

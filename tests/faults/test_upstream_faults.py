@@ -12,7 +12,7 @@ from flask import Response
 
 from copilotapi.blueprints.http import Responder
 from copilotapi.errors import ApiError, UpstreamFailed
-from copilotapi.loop import CallerSocket
+from copilotapi.loop import caller_socket
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import chat as chat_codec
 from copilotapi.protocols.conversation import Usage
@@ -419,7 +419,7 @@ class Silence:
     def respond(self, steps: Waiting[Opening], is_streamed: bool = True) -> Response:
         responder = Responder(Metrics(), max_streams=1, clock=lambda: self.now)
         call = Call("request-1", "key-1")
-        return responder.respond(steps, is_streamed=is_streamed, call=call, caller_socket=CallerSocket({}))
+        return responder.respond(steps, is_streamed=is_streamed, call=call, caller_socket=caller_socket({}))
 
     def reply(
         self, *steps: dict[str, str] | bytes | ApiError | float, is_streamed: bool = True
