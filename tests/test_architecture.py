@@ -124,9 +124,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 # prometheus_client itself is told by the environment whether processes share their numbers.
 READS_THE_ENVIRONMENT = ("settings.model", "cli", "metering.metrics")
-# `except Exception` that does not raise: the 500, before and after the first byte; a listener's code, which is not ours; and a
+# `except Exception` that does not raise: the 500, before and after the first byte, and when its making failed; a listener's code, which is not ours; and a
 # handler's, whose failure is carried to the thread that asked.
-SWALLOWS_ANYTHING = {"blueprints.http": 1, "blueprints.web_app": 1, "proxy": 1, "handlers": 1, "server.worker": 1}
+SWALLOWS_ANYTHING = {"blueprints.http": 1, "blueprints.web_app": 2, "proxy": 1, "handlers": 1, "server.worker": 1}
 
 _BROAD = ("Exception", "BaseException")
 _EMPTY_NAME = re.compile(r"Manager|Helper|Utils?(?![a-z])|Impl(?![a-z])|^_?Base(?=[A-Z])")

@@ -11,7 +11,7 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Rule
 
-from copilotapi.blueprints.web_app import Answer, Incoming, this_request
+from copilotapi.blueprints.web_app import Answer, Incoming, add_headers, this_request
 from copilotapi.errors import ApiError, CallerGone
 from copilotapi.loop import CallerSocket, caller_socket
 from copilotapi.metering.metrics import Metrics
@@ -114,13 +114,13 @@ def _whole(opening: Waiting[Reply]) -> Response:
         raise
     finally:
         reply.close()
-    return Answer(body, 200, reply.headers, content_type="application/json")
+    return Answer(body, reply.headers, "application/json")
 
 
 def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
     # nginx buffers answers of an upstream unless told otherwise.
     headers = {**headers, "Cache-Control": "no-cache, no-store", "X-Accel-Buffering": "no"}
-    return Answer(stream, 200, headers, content_type="text/event-stream; charset=utf-8")
+    return Answer(stream, headers, "text/event-stream; charset=utf-8")
 
 
 class EventStream:
@@ -286,15 +286,17 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
 
 
 def _tell_of_us(response: Response, request_id: str) -> None:
-    headers = response.headers
-    headers.add("X-Request-Id", request_id)
-    # Under this name Anthropic's clients look for it.
-    headers.add("Request-Id", request_id)
-    # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
-    headers.add("X-GitHub-Request-Id", request_id)
-    if not any(name == "Cache-Control" for name, _ in headers):
-        headers.add("Cache-Control", "no-store")
-    headers.add("X-Content-Type-Options", "nosniff")
+    fields = [
+        ("X-Request-Id", request_id),
+        # Under this name Anthropic's clients look for it.
+        ("Request-Id", request_id),
+        # Editors take an answer below 500 without it for a corporate proxy's (copilot-wire 9.1).
+        ("X-GitHub-Request-Id", request_id),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if not any(name == "Cache-Control" for name, _ in response.headers):
+        fields.append(("Cache-Control", "no-store"))
+    add_headers(response.headers, fields)
 
 
 def _facts(incoming: Incoming, response: Response) -> dict[str, Any]:
