@@ -25,6 +25,7 @@ import gunicorn.util  # noqa: E402
 import orjson  # noqa: E402
 from prometheus_client import multiprocess  # noqa: E402
 
+from copilotapi import loop  # noqa: E402
 from copilotapi.server.worker import Worker  # noqa: E402
 from copilotapi.settings import Settings, SettingsError  # noqa: E402
 from copilotapi.token_file import signed_in  # noqa: E402
@@ -91,12 +92,14 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     # With the defaults, collections of 10,000 open streams add hundreds of milliseconds to the slowest chunks.
     gc.set_threshold(50_000, 50, 100)
+    loop.begin_turns()
     worker.wsgi.extensions["copilotapi.refresher"].start()
 
 
 def worker_exit(server, worker):
     if worker.wsgi is not None:
         worker.wsgi.extensions["copilotapi.refresher"].stop()
+    loop.end_turns()
 
 
 def child_exit(server, worker):

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 from urllib.parse import unquote, urlsplit
 
 import orjson
 from pydantic import SecretStr
 
+from copilotapi import loop
 from copilotapi.redaction import REDACTED, Redactor, names_a_secret
 from copilotapi.settings import Settings, SettingsError
 
@@ -44,6 +45,17 @@ _HEAD = ("timestamp", "level", "logger", "event")
 _TAIL = "exception"
 # Nothing in them could be a secret or break a line, and JSON knows them.
 _PLAIN = frozenset({float, bool, type(None)})
+# Of a record for which nothing was looked up: the attributes that other handlers' formatters may name.
+_BLANK = {
+    **dict.fromkeys(
+        ("exc_info", "exc_text", "stack_info", "thread", "threadName", "process", "processName", "taskName")
+    ),
+    **dict.fromkeys(("pathname", "filename", "module", "funcName"), ""),
+    **dict.fromkeys(("lineno", "msecs", "relativeCreated"), 0),
+    "args": (),
+}
+# Beyond orjson's range.
+_PAST_INT64 = 2**63
 _TAKEN_NAMES = frozenset({*_HEAD, _TAIL})
 
 
@@ -90,10 +102,11 @@ class _LineFormatter(logging.Formatter):
         super().__init__()
         self._clean = clean
         self._write = write
+        self._utc = _UtcClock()
 
     def format(self, record: logging.LogRecord) -> str:
         fields = self._clean({**_head(record), **_extras(record), **self._traceback(record)})
-        return self._write({"timestamp": _utc(record.created), **fields})
+        return self._write({"timestamp": self._utc(record.created), **fields})
 
     def _traceback(self, record: logging.LogRecord) -> dict[str, str]:
         if record.exc_info and record.exc_info[0] is not None:
@@ -107,6 +120,8 @@ def _head(record: logging.LogRecord) -> dict[str, str]:
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
     """The fields of `extra={…}`. One that is named like a field of every line gets an underscore behind it."""
+    if isinstance(record, FactRecord):
+        return record.facts
     return {
         f"{name}_" if name in _TAKEN_NAMES else name: value
         for name, value in vars(record).items()
@@ -114,8 +129,31 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
-def _utc(created: float) -> str:
-    return datetime.fromtimestamp(created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+class FactRecord(logging.LogRecord):
+    """A record of `facts`, none of which is named like a field of every line. Nothing is looked up for it: not who logs,
+    nor which thread. For what is logged with each request, by Logger.handle.
+    """
+
+    def __init__(self, name: str, level: int, event: str, facts: dict[str, Any]) -> None:
+        self.__dict__.update(
+            _BLANK, name=name, levelno=level, levelname=logging.getLevelName(level), msg=event, created=time.time()
+        )
+        self.facts = facts
+
+
+class _UtcClock:
+    """A time as ISO 8601 tells it. The date is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = ""
+
+    def __call__(self, created: float) -> str:
+        microseconds = round(created * 1e6)
+        second = microseconds // 1_000_000
+        if second != self._second:
+            self._second, self._date = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._date}.{microseconds % 1_000_000:06d}Z"
 
 
 def _log_format(settings: Settings) -> str:
@@ -154,11 +192,25 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 class _StreamSink(logging.StreamHandler[TextIO]):
+    """Lines of one turn of the loop go out together."""
+
+    _is_due = False
+
+    def flush(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            loop.soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_due = False
+        with contextlib.suppress(OSError, ValueError):
+            super().flush()
+
     def handleError(self, record: logging.LogRecord) -> None:
         _note_loss(self, record)
 
 
-class _FileSink(WatchedFileHandler):
+class _FileSink(_StreamSink, WatchedFileHandler):
     """Notices once a second at most that its file was moved away: what comes until then is in the moved one."""
 
     _looked = 0.0
@@ -176,9 +228,6 @@ class _FileSink(WatchedFileHandler):
         except (OSError, ValueError):
             self.handleError(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        _note_loss(self, record)
-
 
 def _note_loss(handler: _StreamSink | _FileSink, record: logging.LogRecord) -> None:
     """In place of logging's own report, which would print the record's arguments unredacted to standard error."""
@@ -195,6 +244,13 @@ def _note_loss(handler: _StreamSink | _FileSink, record: logging.LogRecord) -> N
         handler.flush()
 
 
+class _Name(NamedTuple):
+    """Of a field, fit to be written, and whether it names a secret."""
+
+    name: str
+    is_secret: bool
+
+
 class _Cleaner:
     """The last word on every field: redacted, then without characters that could break or repaint a line."""
 
@@ -202,21 +258,30 @@ class _Cleaner:
         self._redactor = redactor
         self._unsafe = unsafe
         self._remembered = functools.lru_cache(maxsize=_REMEMBERED_TEXTS)(self._cleaned)
-        self._is_secret = functools.lru_cache(maxsize=_REMEMBERED_NAMES)(names_a_secret)
+        self._names: dict[str, _Name] = {}
 
     def __call__(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
         for name, value in fields.items():
-            if value.__class__ in _PLAIN and not self._is_secret(name):
-                cleaned[self._remembered(name)] = value
-            elif value.__class__ is str and len(value) <= _REMEMBERED_CHARS and not self._is_secret(name):
-                cleaned[self._remembered(name)] = self._remembered(value)
+            shown = self._names.get(name) or self._learnt(name)
+            if shown.is_secret:
+                cleaned[shown.name] = REDACTED
+            elif value.__class__ in _PLAIN or (value.__class__ is int and abs(value) < _PAST_INT64):
+                cleaned[shown.name] = value
+            elif value.__class__ is str and len(value) <= _REMEMBERED_CHARS:
+                cleaned[shown.name] = self._remembered(value)
             else:
-                cleaned[self._text(name)] = self._field(name, value, _DEEPEST)
+                cleaned[shown.name] = self._value(value, _DEEPEST)
         return cleaned
 
+    def _learnt(self, name: str) -> _Name:
+        learnt = _Name(self._text(name), names_a_secret(name))
+        if len(self._names) < _REMEMBERED_NAMES:
+            self._names[name] = learnt
+        return learnt
+
     def _field(self, name: str, value: object, depth: int) -> object:
-        return REDACTED if self._is_secret(name) else self._value(value, depth)
+        return REDACTED if names_a_secret(name) else self._value(value, depth)
 
     def _value(self, value: object, depth: int) -> object:
         match value:
@@ -226,7 +291,7 @@ class _Cleaner:
                 return value
             case float():
                 return float(value)  # orjson refuses subclasses
-            case int() if abs(value) < 2**63:  # orjson's range
+            case int() if abs(value) < _PAST_INT64:
                 return int(value)
             case Mapping() if depth:
                 return {self._text(str(name)): self._field(str(name), item, depth - 1) for name, item in value.items()}

@@ -71,6 +71,45 @@ def has_come(body: Any, length: int | None) -> bool:
     return unreader is not None and length is not None and unreader.buf.tell() >= length
 
 
+class _Turns:
+    """What waits for the end of the loop's turn, in a process that serves."""
+
+    def __init__(self) -> None:
+        self.hub: Any = None
+        self.due: list[Callable[[], None]] = []
+
+    def run(self) -> None:
+        due, self.due = self.due, []
+        for work in due:
+            work()
+
+
+_turns = _Turns()
+
+
+def begin_turns() -> None:
+    """From now on `soon` puts off. Called by the worker's own thread, once it serves."""
+    _turns.hub = get_hub()
+
+
+def end_turns() -> None:
+    """What was put off is done, and nothing is put off any more."""
+    _turns.hub = None
+    _turns.run()
+
+
+def soon(work: Callable[[], None]) -> None:
+    """Does `work` once the loop has done what it has to do now, so that what many ask for can be done together; at once
+    where there is no loop, and on a thread beside it. It must not raise.
+    """
+    if _turns.hub is None or get_hub() is not _turns.hub:
+        work()
+        return
+    if not _turns.due:
+        _turns.hub.loop.run_callback(_turns.run)
+    _turns.due.append(work)
+
+
 def start_aside(work: Callable[[], None]) -> Callable[[], None]:
     """Runs `work` beside the caller; the answer ends it where that can be done, and else does nothing."""
     if is_cooperative():

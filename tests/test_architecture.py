@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "proxy": ("app", "settings", "handlers", "threaded_server", "logs", "protocols.conversation"),
     "threaded_server": ("loop",),
-    "logs": ("settings", "redaction"),
+    "logs": ("settings", "redaction", "loop"),
     "token_file": ("settings",),
     # Wiring.
     "app": EVERYTHING,
@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "openapi",
         "store",
         "settings",
+        "logs",
         "loop",
         "redaction",
         "sse",
@@ -124,8 +125,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 # prometheus_client itself is told by the environment whether processes share their numbers.
 READS_THE_ENVIRONMENT = ("settings.model", "cli", "metering.metrics")
-# `except Exception` that does not raise: the 500, before and after the first byte, and when its making failed; a listener's code, which is not ours; and a
-# handler's, whose failure is carried to the thread that asked.
+# `except Exception` that does not raise: the 500, before and after the first byte, and when its making failed; the worker's last
+# word on a connection; a listener's code, which is not ours; and a handler's, whose failure is carried to the thread that asked.
 SWALLOWS_ANYTHING = {"blueprints.http": 1, "blueprints.web_app": 2, "proxy": 1, "handlers": 1, "server.worker": 1}
 
 _BROAD = ("Exception", "BaseException")

@@ -13,6 +13,7 @@ from werkzeug.routing import Rule
 
 from copilotapi.blueprints.web_app import Answer, Incoming, add_headers, this_request
 from copilotapi.errors import ApiError, CallerGone
+from copilotapi.logs import FactRecord
 from copilotapi.loop import CallerSocket, caller_socket
 from copilotapi.metering.metrics import Metrics
 from copilotapi.protocols import openai_errors
@@ -271,7 +272,11 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             # Probes come every few seconds, for ever.
             level = logging.DEBUG if facts["route"] in _PROBES else logging.INFO
-            log.log(level, "request", extra={**facts, "duration_ms": duration_ms, **(call.facts if call else {})})
+            if log.isEnabledFor(level):
+                facts["duration_ms"] = duration_ms
+                if call is not None:
+                    facts.update(call.facts)
+                log.handle(FactRecord(log.name, level, "request", facts))
 
         response.call_on_close(end)
         method = incoming.method if incoming.method in _METHODS else "other"
