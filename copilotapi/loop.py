@@ -183,14 +183,7 @@ class Arrivals:
             self._sock.settimeout(timeout_seconds)
             received = self._sock.recv(max_bytes)
         else:
-            if self._is_drained:
-                self._wait(timeout_seconds)
-            while True:
-                try:
-                    received = self._recv(max_bytes)
-                    break
-                except BlockingIOError:
-                    self._wait(timeout_seconds)
+            received = self._awaited(max_bytes, timeout_seconds)
         self._is_drained = len(received) < max_bytes
         return received
 
@@ -215,14 +208,20 @@ class Arrivals:
             self._watcher.close()
             self._watcher = None
 
-    def _wait(self, timeout_seconds: float) -> None:
-        self.deadline = time.monotonic() + timeout_seconds
-        self._waiter = getcurrent()
-        try:
-            self._hub.wait(self._watcher)
-        finally:
-            self._waiter = None
-            self.deadline = _NEVER
+    def _awaited(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        while True:
+            if self._is_drained:
+                self.deadline = time.monotonic() + timeout_seconds
+                self._waiter = getcurrent()
+                try:
+                    self._hub.wait(self._watcher)
+                finally:
+                    self._waiter = None
+                    self.deadline = _NEVER
+            try:
+                return self._recv(max_bytes)
+            except BlockingIOError:
+                self._is_drained = True
 
 
 def end_reading(sock: socket.socket) -> None:

@@ -11,6 +11,8 @@ from copilotapi.errors import ApiError, UpstreamFailed
 
 MAX_FRAME_BYTES = 1_048_576
 COMMENT_HEARTBEAT = b": heartbeat\n\n"
+# A number: asked whether it holds bytes, CPython 3.11 first tries to take them for one, and makes an exception.
+_CR = 0x0D
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 # Atomic: the halves of one CRLF are not two line ends.
 _FRAME_END = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n|\n|\r)")
@@ -38,7 +40,7 @@ class FrameBuffer:
         """
         if len(self._rest) > MAX_FRAME_BYTES:
             raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
-        if not self._rest and block.endswith(b"\n\n") and b"\r" not in block:
+        if not self._rest and block.endswith(b"\n\n") and _CR not in block:
             return block
         pending = self._rest + block if self._rest else block
         end = _last_frame_end(pending, max(len(self._rest) - 3, 0))
@@ -68,7 +70,7 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
 
 def frame_end(frames: bytes, start: int) -> int:
     """Where the frame that begins at `start` ends; the end of all when it has no blank line."""
-    if b"\r" not in frames:
+    if _CR not in frames:
         end = frames.find(b"\n\n", start)
         return end + 2 if end >= 0 else len(frames)
     found = _FRAME_END.search(frames, start)
@@ -93,7 +95,7 @@ def dump(data: bytes, event: bytes = b"") -> bytes:
 
 def as_frame(raw: bytes) -> Frame:
     """One frame, as it came; with or without its blank line."""
-    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
+    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and _CR not in raw:
         return Frame(raw[6:-2], b"", raw)
     fields = [line.partition(b":") for line in _LINE_END.split(raw)]
     data = _values(fields, b"data")
@@ -107,7 +109,7 @@ def _values(fields: Iterable[tuple[bytes, bytes, bytes]], name: bytes) -> list[b
 
 def _last_frame_end(pending: bytes, start: int) -> int:
     """Looks from `start` on, where the bytes before it are known to end no frame."""
-    if b"\r" not in pending:
+    if _CR not in pending:
         found = pending.rfind(b"\n\n", start)
         return found + 2 if found >= 0 else 0
     # A CR at the very end may be the first half of a CRLF.

@@ -36,6 +36,7 @@ class Answer:
         self._is_head = method == "HEAD"
         self._version = version
         self._caller = caller
+        self._send_now = caller.send_now
         self._status = ""
         self._headers: list[tuple[str, str]] = []
         self._length: int | None = None
@@ -71,7 +72,12 @@ class Answer:
             size = len(piece)
             data = b"".join((_CHUNK_HEADS[size] if size < _REMEMBERED_SIZES else b"%X\r\n" % size, piece, b"\r\n"))
             if self.has_begun:
-                self._caller.send(data)
+                try:
+                    sent = self._send_now(data)
+                except BlockingIOError:
+                    sent = 0
+                if sent < len(data):
+                    self._caller.send(data[sent:])
                 return
         else:
             data = self._within_length(piece) if self._has_body else b""

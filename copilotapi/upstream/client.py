@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -90,9 +91,10 @@ class Answer:
         self._exchange = exchange
         self._secrets = secrets
 
-    def read(self) -> bytes | None:
-        """The next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone."""
-        return self._exchange.read(TICK_SECONDS)
+    @property
+    def read(self) -> Callable[[], bytes | None]:
+        """Gives the next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone."""
+        return partial(self._exchange.read, TICK_SECONDS)
 
     def read_whole(self) -> Waiting[bytes]:
         """The whole body, at most 32 MiB of it."""

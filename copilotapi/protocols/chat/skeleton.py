@@ -10,6 +10,10 @@ import re
 _TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrtu])*+')
 
 
+# As numbers: asked whether it holds bytes, CPython 3.11 first tries to take them for a number, and makes an exception.
+_QUOTE, _BACKSLASH, _LF, _CR = b'"\\\n\r'
+
+
 class Skeleton:
     """A frame around a text: `before` and `after` as they come, `new_before` and `new_after` as they go on."""
 
@@ -21,24 +25,25 @@ class Skeleton:
         self._quotes = self._joint.count(b'"')
         self._text_begins, self._text_ends = len(before), -len(after)
 
-    def is_one_unchanged(self, block: bytes) -> bool:
-        """Whether `block` is one whole frame of this kind, that goes on as it is: what the blocks of a stream mostly are."""
+    def one(self, block: bytes) -> bytes:
+        """`block` as it goes on, where it is one whole frame of this kind, as the blocks of a stream mostly are; else b""."""
         if (
-            not self._is_unchanged
-            or not block.startswith(self._before)
+            not block.startswith(self._before)
             or not block.endswith(self._after)
-            or len(block) < len(self._joint)
+            or len(block) < len(self._joint)  # the last quote of the one could be the first of the other
         ):
-            return False
+            return b""
         text = block[self._text_begins : self._text_ends]
-        return b'"' not in text and b"\\" not in text and b"\n" not in text and b"\r" not in text
+        # With an escape in it the text has to be looked at more closely.
+        if _QUOTE in text or _BACKSLASH in text or _LF in text or _CR in text:
+            return b""
+        return block if self._is_unchanged else b"".join((self._new_before, text, self._new_after))
 
     def take(self, region: bytes, start: int) -> tuple[bytes, int]:
         """The frames from `start` on that are of this kind, as they go on, and where the first of another kind begins.
 
         `region` holds whole frames only. b"" when the first is of another kind already.
         """
-        # The last quote of the one could be the first of the other.
         if not region.startswith(self._before, start) or len(region) - start < len(self._joint):
             return b"", start
         if self._is_unchanged:
