@@ -182,10 +182,24 @@ class Arrivals:
         if self._watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
             self._sock.settimeout(timeout_seconds)
             received = self._sock.recv(max_bytes)
-        else:
-            received = self._awaited(max_bytes, timeout_seconds)
-        self._is_drained = len(received) < max_bytes
-        return received
+            self._is_drained = len(received) < max_bytes
+            return received
+        while True:
+            if self._is_drained:
+                self.deadline = time.monotonic() + timeout_seconds
+                self._waiter = getcurrent()
+                try:
+                    self._hub.wait(self._watcher)
+                finally:
+                    self._waiter = None
+                    self.deadline = _NEVER
+            try:
+                received = self._recv(max_bytes)
+            except BlockingIOError:
+                self._is_drained = True
+            else:
+                self._is_drained = len(received) < max_bytes
+                return received
 
     def poll(self, max_bytes: int) -> bytes | None:
         """As `recv`, but None at once when nothing has come."""
@@ -207,21 +221,6 @@ class Arrivals:
             self._watcher.stop()
             self._watcher.close()
             self._watcher = None
-
-    def _awaited(self, max_bytes: int, timeout_seconds: float) -> bytes:
-        while True:
-            if self._is_drained:
-                self.deadline = time.monotonic() + timeout_seconds
-                self._waiter = getcurrent()
-                try:
-                    self._hub.wait(self._watcher)
-                finally:
-                    self._waiter = None
-                    self.deadline = _NEVER
-            try:
-                return self._recv(max_bytes)
-            except BlockingIOError:
-                self._is_drained = True
 
 
 def end_reading(sock: socket.socket) -> None:

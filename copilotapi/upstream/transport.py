@@ -240,7 +240,10 @@ class SocketExchange:
             if self._aborted or self._connection is None:
                 raise self._cut()
             try:
-                self._connection.send(self._message, self._left())
+                left = min(self._deadline, self._total_deadline) - self._clock()
+                if left <= 0:
+                    raise TimeoutError
+                self._connection.send(self._message, left)
             except TimeoutError as exc:
                 raise self._timed_out("it did not take the request") from exc
             except OSError as exc:
@@ -262,10 +265,19 @@ class SocketExchange:
         )
 
     def _receive(self, tick_seconds: float) -> bytes | None:
-        if self._connection is None:
+        connection = self._connection
+        if connection is None:
             raise self._cut()
+        now = self._clock()
+        if self._has_come:
+            # Only waiting counts as silence, not what the caller took to be told of what came.
+            self._has_come = False
+            self._deadline = now + self._clocks.idle_seconds
+        left = min(tick_seconds, self._deadline - now, self._total_deadline - now)
         try:
-            return self._connection.recv(_READ_BYTES, min(tick_seconds, self._left()))
+            if left <= 0:
+                raise TimeoutError
+            return connection.recv(_READ_BYTES, left)
         except TimeoutError as exc:
             if self._aborted:
                 raise CallerGone from exc
@@ -276,18 +288,6 @@ class SocketExchange:
             if self._may_send_again():
                 return b""
             raise self._cut() from exc
-
-    def _left(self) -> float:
-        """Seconds until the next of the clocks runs out. TimeoutError when one has."""
-        now = self._clock()
-        if self._has_come:
-            # Only waiting counts as silence, not what the caller took to be told of what came.
-            self._has_come = False
-            self._deadline = now + self._clocks.idle_seconds
-        left = min(self._deadline, self._total_deadline) - now
-        if left <= 0:
-            raise TimeoutError
-        return left
 
     def _silence(self) -> str:
         if self._clock() >= self._total_deadline:

@@ -69,7 +69,9 @@ def repair_stream(
             yield None
             continue
         if repair.skeleton is not None and frames.is_empty and (alike := repair.skeleton.one(block)):
-            tally.count(block)
+            tally.relayed_bytes += len(block)
+            if tally.relayed_bytes < _SAMPLE_BYTES:
+                tally.sample += block
             yield alike
             continue
         region = frames.feed(block)
