@@ -6,6 +6,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import atexit  # noqa: E402
+import ctypes  # noqa: E402
 import gc  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
@@ -80,7 +81,15 @@ loglevel = _settings.log_level.lower()
 
 def when_ready(server):
     gc.collect()
+    _give_back_freed_memory()
     gc.freeze()
+
+
+def _give_back_freed_memory():
+    """What the start has freed lies in holes, which glibc keeps until it is asked; not every C library can be asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def post_fork(server, worker):
