@@ -91,6 +91,8 @@ class Gateway:
             if attempts:
                 self._settle(attempts[-1], failed=True)
             raise
+        # Nobody is asked again from here on.
+        call.raw_body = b""
         headers = _with_warnings(opened.headers, call)
         return Reply(headers, opened.first, opened.rest, opened.source, partial(self._settle, attempts[-1]))
 

@@ -162,6 +162,8 @@ class Arrivals:
     nothing.
     """
 
+    __slots__ = ("_hub", "_is_drained", "_recv", "_sock", "_sweeper", "_waiter", "_watcher", "deadline")
+
     def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
         # Of the wait under way; without one it never comes.
         self.deadline = _NEVER
@@ -232,6 +234,8 @@ def end_reading(sock: socket.socket) -> None:
 
 class CallerSocket:
     """The connection a request came over, for a server that tells of its socket, or watches it itself."""
+
+    __slots__ = ("_on_gone", "_peek", "_socket", "_watched_by_server", "_watcher")
 
     def __init__(
         self,
@@ -316,6 +320,8 @@ class CallerSocket:
 
 class CallerConnection(CallerSocket):
     """The same for the server that reads requests from it and writes answers. Only on gevent's loop."""
+
+    __slots__ = ("_arrivals", "send_now", "socket")
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
         super().__init__(sock)

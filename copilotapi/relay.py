@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Call:
-    """A request as the HTTP side sees it. `body` is what was asked, `raw_body` the same as it came.
+    """A request as the HTTP side sees it. `body` is what was asked, `raw_body` the same as it came, until an answer begins.
 
     `headers` go on where Copilot is asked in the caller's own protocol; `warnings` collects what its answer will tell that
     is not quite as asked, `limits` the headers of Copilot's answer that pass although it is translated, `facts` what its
@@ -254,11 +254,15 @@ class Relay:
         return (yield from self._client.send(outgoing, self.call.hangup, attempts)), dropped
 
     def _payload(self, upstream_body: JSON) -> bytes:
-        """The very bytes that came, where nothing in them had to change."""
+        """The very bytes that came, where they are still there and nothing in them had to change."""
         came = self.call.body
-        is_unchanged = len(came) == len(upstream_body) and all(
-            value is upstream_body.get(name) or (name == "model" and value == upstream_body.get("model"))
-            for name, value in came.items()
+        is_unchanged = (
+            self.call.raw_body
+            and len(came) == len(upstream_body)
+            and all(
+                value is upstream_body.get(name) or (name == "model" and value == upstream_body.get("model"))
+                for name, value in came.items()
+            )
         )
         return self.call.raw_body if is_unchanged else orjson.dumps(upstream_body)
 

@@ -34,6 +34,10 @@ class Reply:
         self._source = source
         self._settle = settle
 
+    def take_first(self) -> bytes:
+        first, self.first = self.first, b""
+        return first
+
     def end(self) -> None:
         """All has been taken."""
         self._account(failed=False)

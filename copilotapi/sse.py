@@ -30,6 +30,8 @@ class Frame:
 class FrameBuffer:
     """Cuts a byte stream where frames end."""
 
+    __slots__ = ("_rest",)
+
     def __init__(self) -> None:
         self._rest = b""
 

@@ -127,6 +127,8 @@ def _event_stream(stream: "EventStream", headers: dict[str, str]) -> Response:
 class EventStream:
     """A reply as the bytes of a stream. A failure becomes the protocol's own last event; silence becomes heartbeats."""
 
+    __slots__ = ("_call", "_clock", "_dialect", "_is_open", "_on_close", "_opening", "_reply")
+
     def __init__(
         self,
         opening: Waiting[Reply],
@@ -156,7 +158,7 @@ class EventStream:
             if self._reply is None:
                 yield from self._heartbeats()
             reply = self._known_reply()
-            yield reply.first
+            yield reply.take_first()
             sent = self._clock()
             for piece in reply.rest:
                 if piece:

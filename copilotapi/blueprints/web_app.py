@@ -205,6 +205,7 @@ class Answer(Response):
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         start_response(self._status, list(self.headers))
+        self.headers.clear()
         return _Pieces(self, environ["REQUEST_METHOD"] == "HEAD")
 
 
@@ -215,6 +216,8 @@ def add_headers(headers: Headers, fields: Iterable[tuple[str, str]]) -> None:
 
 class _Pieces:
     """What WSGI wants of a body: the pieces, and `close` when they were taken or nobody wants them any more."""
+
+    __slots__ = ("_pieces", "close")
 
     def __init__(self, answer: Answer, is_withheld: bool) -> None:
         self._pieces: Any = () if is_withheld else answer.response

@@ -126,6 +126,7 @@ class Answer:
         if not " ".join(lines).isprintable() and any(map(_CONTROL.search, lines)):
             raise InvalidResponseHeader("a header of the answer")
         lines.append("\r\n")
+        self._headers = []
         return "\r\n".join(lines).encode("latin-1")
 
 

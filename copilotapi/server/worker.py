@@ -92,6 +92,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _answer(self, environ: dict[str, Any], answer: Answer) -> None:
         pieces: Iterable[bytes] = self.wsgi(environ, answer.start_response)
+        # A stream may be held for long; what it was asked with is known by now.
+        del environ
         try:
             for piece in pieces:
                 answer.write(piece)
@@ -140,6 +142,7 @@ def _environ(connection: dict[str, Any], request: Any, caller: CallerConnection)
         environ["SERVER_PROTOCOL"] = "HTTP/1.1"
         environ["PATH_INFO"] = request.path_info
         environ.update(request.fields)
+        request.fields = {}
         return environ
     environ["SERVER_PROTOCOL"] = f"HTTP/{request.version[0]}.{request.version[1]}"
     environ["PATH_INFO"] = unquote_to_wsgi_str(request.path)

@@ -74,6 +74,8 @@ class Connection:
     `recv(max_bytes, timeout_seconds)` is that of loop.Arrivals.
     """
 
+    __slots__ = ("_arrivals", "_sock", "idle_since", "origin", "recv", "reused", "tls")
+
     def __init__(self, origin: Origin, sock: socket.socket, arrivals: Arrivals, tls: TlsStream | None = None) -> None:
         self.origin = origin
         self.tls = tls

@@ -29,6 +29,11 @@ class Headers(dict[str, str]):
 class HttpAnswer:
     """One response as llhttp reads it. UpstreamFailed on framing that two readers could understand differently."""
 
+    __slots__ = (
+        *("_interim_answers", "_parser", "_without_body", "body", "bytes_received", "complete"),
+        *("fields", "head_complete", "keeps_alive", "on_body", "status"),
+    )
+
     def __init__(self, method: str) -> None:
         self.status = 0
         self.fields: list[tuple[bytes, bytes]] = []

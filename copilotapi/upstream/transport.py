@@ -175,6 +175,8 @@ class SocketExchange:
                     continue
                 raise self._cut()
             self._answer.feed(received)
+        # What was sent will not be sent again; a long prompt need not lie here as long as its answer takes.
+        self._message = b""
         self._deadline = self._clock() + self._clocks.idle_seconds
         return AnswerHead(self._answer.status, Headers(self._answer.fields))
 

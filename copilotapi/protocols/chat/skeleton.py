@@ -17,10 +17,15 @@ _QUOTE, _BACKSLASH, _LF, _CR = b'"\\\n\r'
 class Skeleton:
     """A frame around a text: `before` and `after` as they come, `new_before` and `new_after` as they go on."""
 
+    __slots__ = (
+        *("_after", "_before", "_is_unchanged", "_joint", "_new_after", "_new_before"),
+        *("_quotes", "_text_begins", "_text_ends"),
+    )
+
     def __init__(self, before: bytes, after: bytes, new_before: bytes, new_after: bytes) -> None:
-        self._before, self._after = before, after
-        self._new_before, self._new_after = new_before, new_after
         self._is_unchanged = (before, after) == (new_before, new_after)
+        self._before, self._after = before, after
+        self._new_before, self._new_after = (before, after) if self._is_unchanged else (new_before, new_after)
         self._joint = after + before
         self._quotes = self._joint.count(b'"')
         self._text_begins, self._text_ends = len(before), -len(after)

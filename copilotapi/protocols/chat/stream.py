@@ -17,12 +17,12 @@ from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
 from copilotapi.sse import Frame, FrameBuffer, as_frame, dump, frame_end, joined, load
 
-_SAMPLE_BYTES = 8192
+_SAMPLE_BYTES = 4096
 # What a stream's chunks tell word by word.
 _TEXT_KEYS = ("content", "reasoning_text")
 
 
-@dataclass
+@dataclass(slots=True)
 class Tally:
     """What a stream has told about itself so far; read it whenever the stream has ended, however it ended.
 
