@@ -59,7 +59,8 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
         check_handler(handler)
     app = WebApp(__name__)
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    store = open_store(settings.redis_url.get_secret_value())
+    aside = loop.start_aside if loop.is_cooperative() else None
+    store = open_store(settings.redis_url.get_secret_value(), aside=aside)
     transport = Transport(network(settings), clocks(settings))
     metrics = Metrics()
     handler = handler or configured_handler(settings, transport)
@@ -119,7 +120,7 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
     app.register_blueprint(admin.build(account, ledger, account.quota))
     app.register_blueprint(status.build(account, catalogue, store, metrics, about))
     app.register_blueprint(explorer.build(**about))
-    app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), transport.close)
+    app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), _closer(store, transport))
     if settings.trusted_proxy_count:
         hops = settings.trusted_proxy_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -207,3 +208,11 @@ def build_credentials(settings: Settings, transport: Transport, store: Store, me
 
 def _prober(store: Store) -> Callable[[], object]:
     return store.probe if isinstance(store, RedisStore) else lambda: None
+
+
+def _closer(store: Store, transport: Transport) -> Callable[[], None]:
+    def close() -> None:
+        store.close()
+        transport.close()
+
+    return close

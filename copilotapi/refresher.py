@@ -23,12 +23,12 @@ class Refresher:
         credentials: Credentials | NoAccount,
         catalogue: Catalogue,
         probe_store: Callable[[], object],
-        close_connections: Callable[[], object],
+        on_stop: Callable[[], object],
     ) -> None:
         self._credentials = credentials
         self._catalogue = catalogue
         self._probe_store = probe_store
-        self._close_connections = close_connections
+        self._on_stop = on_stop
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
@@ -49,11 +49,11 @@ class Refresher:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """Returns at once, with idle connections closed; a tick under way ends by itself."""
+        """Returns with all counts written and idle connections closed; a tick under way ends by itself."""
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
-        self._close_connections()
+        self._on_stop()
 
     def tick(self) -> None:
         """What is due by now. Failures are logged where they happen and kept for /ready."""

@@ -276,6 +276,29 @@ def test_no_increment_of_many_threads_is_lost(store: Store) -> None:
     assert store.increment("key", {}, HOUR) == {"in": 10 * sum(range(24)), "calls": 240}
 
 
+# Counters without an answer
+
+
+def test_what_was_added_shows_after_catching_up(store: Store) -> None:
+    store.add("key", {"in": 2}, HOUR)
+    store.add("key", {"in": 5, "out": 3}, HOUR)
+    store.catch_up()
+    assert store.increment("key", {}, HOUR) == {"in": 7, "out": 3}
+
+
+def test_what_was_added_is_gone_after_its_ttl(store: Store) -> None:
+    store.add("key", {"in": 2}, 0.05)
+    store.catch_up()
+    assert eventually(lambda: store.increment("key", {}, HOUR) == {})
+
+
+def test_a_store_that_was_closed_still_counts(store: Store) -> None:
+    store.add("key", {"in": 2}, HOUR)
+    store.close()
+    store.add("key", {"in": 3}, HOUR)
+    assert store.increment("key", {}, HOUR) == {"in": 5}
+
+
 # One key, another kind
 
 

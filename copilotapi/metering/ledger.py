@@ -29,10 +29,14 @@ class Ledger:
         if usage is not None:
             counts += (usage.input_tokens, usage.output_tokens, usage.cached_tokens, int(usage.estimated))
         named = {f"{model}{_SEPARATOR}{name}": count for name, count in zip(_COUNTERS, counts, strict=False) if count}
-        self._store.increment(self._key(self._today(), key_id), named, _KEPT_DAYS * _DAY_SECONDS)
+        self._store.add(self._key(self._today(), key_id), named, _KEPT_DAYS * _DAY_SECONDS)
 
     def usage_of(self, key_id: str, days: int) -> list[dict[str, Any]]:
-        """Rows `{day, key, model, requests, errors, input_tokens, …}` of the last `days` days, newest first."""
+        """Rows `{day, key, model, requests, errors, input_tokens, …}` of the last `days` days, newest first.
+
+        They hold whatever was recorded before this was asked, by any worker.
+        """
+        self._store.catch_up()
         rows = []
         for day in self._days(days):
             rows += self._rows(day, key_id)
@@ -40,6 +44,7 @@ class Ledger:
 
     def usage_of_all(self, days: int) -> list[dict[str, Any]]:
         """The same for every key this gateway knows."""
+        self._store.catch_up()
         return [row for day in self._days(days) for key_id in self._known_keys for row in self._rows(day, key_id)]
 
     def _rows(self, day: str, key_id: str) -> list[dict[str, Any]]:

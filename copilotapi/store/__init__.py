@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from copilotapi.store.deferred import Aside
 from copilotapi.store.memory import MemoryStore
 from copilotapi.store.redis_store import RedisStore
 
@@ -34,18 +35,28 @@ class Store(Protocol):
     def increment(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
         """Adds to the named counters under `key` and answers all of them. An empty `by` only reads."""
 
+    def add(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> None:
+        """The same without an answer: for what is counted often. `increment` may show it after `catch_up` only."""
+
+    def catch_up(self) -> None:
+        """Returns when `increment` shows all that was added before, here or by others who share this store."""
+
+    def close(self) -> None:
+        """Before the process ends. The store stays of use, and puts nothing off any more."""
+
     @property
     def degraded(self) -> str | None:
         """Why values are not shared at present, in one sentence without secrets; None while all is well."""
 
 
-def open_store(url: str, *, password: str | None = None) -> Store:
+def open_store(url: str, *, password: str | None = None, aside: Aside | None = None) -> Store:
     """The store that `url` names: memory://, redis://, rediss:// or unix://. Connects to nothing yet.
 
-    `password` is used when the URL holds none. ValueError, which never repeats the URL, when it cannot be used.
+    `password` is used when the URL holds none. `aside` runs a function beside its caller: with it `add` writes to Redis
+    there, and many counts together. ValueError, which never repeats the URL, when it cannot be used.
     """
     if url == "memory://":
         return MemoryStore()
     if url.startswith(("redis://", "rediss://", "unix://")):
-        return RedisStore(url, password=password)
+        return RedisStore(url, password=password, aside=aside)
     raise ValueError("the store must be memory://, or a URL that begins with redis://, rediss:// or unix://")

@@ -69,8 +69,7 @@ class RedisCounters:
         self._waiting = _Waiting()
 
     def increment(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
-        batch = _Batch(key, dict(by), ttl_seconds, secrets.token_hex(8))
-        shared = self._added(batch) if by else self._read(key)
+        shared = self._added(key, by, ttl_seconds) if by else self._read(key)
         return added(shared, self._waiting.of(key))
 
     def add_waiting(self) -> bool:
@@ -85,7 +84,8 @@ class RedisCounters:
             is_any_added = True
         return is_any_added
 
-    def _added(self, batch: _Batch) -> dict[str, int]:
+    def _added(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
+        batch = _Batch(key, dict(by), ttl_seconds, secrets.token_hex(8))
         try:
             counters = self._link.ask("increment", lambda: self._add(batch))
         except Away as away:

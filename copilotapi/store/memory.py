@@ -80,13 +80,26 @@ class MemoryStore:
             self._put(key, Stored(generation, value), ttl_seconds)
             return True
 
+    def add(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> None:
+        with self._mutex:
+            self._add(key, by, ttl_seconds)
+
+    def catch_up(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def increment(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
         with self._mutex:
-            content = self._content(key)
-            counters = added(content if isinstance(content, dict) else {}, by)
-            if by:
-                self._put(key, counters, ttl_seconds)
-            return dict(counters)
+            return dict(self._add(key, by, ttl_seconds))
+
+    def _add(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
+        content = self._content(key)
+        counters = added(content if isinstance(content, dict) else {}, by)
+        if by:
+            self._put(key, counters, ttl_seconds)
+        return counters
 
     def _content(self, key: str) -> object:
         entry = self._entries.get(key)

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from copilotapi.store.counts import RedisCounters
+from copilotapi.store.deferred import Aside, DeferredCounts
 from copilotapi.store.link import Away, RedisLink
 from copilotapi.store.memory import MemoryStore, Stored
 from copilotapi.store.wire import (
@@ -35,15 +36,24 @@ class RedisStore:
     and is tried again each time; `get` then takes the newer generation of the two.
     Increments that Redis did not take are kept and added when it does; until then only this process sees them. One
     whose answer was lost is added unless its mark, which lasts 15 minutes, says that it was.
+    What is added by `add` may be put off for 20 ms where `aside` is given; a process that is killed loses that.
     A key of a wrong type, or a damaged value, counts as absent and is replaced.
     Nothing connects before the first use, and a forked process makes connections of its own.
     Options in the URL's query are redis-py's, and win over the time limits here.
     """
 
-    def __init__(self, url: str, *, password: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        aside: Aside | None = None,
+    ) -> None:
         self._memory = MemoryStore(clock)
         self._link = RedisLink(url, password, clock, on_return=self._add_waiting, on_recovery=self._memory.clear)
         self._counters = RedisCounters(self._link)
+        self._deferred = DeferredCounts(self._counters, self._link, aside, clock)
 
     @property
     def degraded(self) -> str | None:
@@ -128,6 +138,15 @@ class RedisStore:
     def increment(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> dict[str, int]:
         return self._counters.increment(key, by, ttl_seconds)
 
+    def add(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> None:
+        self._deferred.add(key, by, ttl_seconds)
+
+    def catch_up(self) -> None:
+        self._deferred.catch_up()
+
+    def close(self) -> None:
+        self._deferred.close()
+
     def _add_waiting(self) -> None:
         self._counters.add_waiting()
 
@@ -173,5 +192,7 @@ class RedisStore:
                 self.increment(f"{_PROBE}:counters", {"probes": 1}, _PROBE_SECONDS)
             case "late increment":
                 self._add_waiting()
+            case "list writer" | "unlist writer":
+                self._deferred.try_again()
             case "count":
                 self.increment(f"{_PROBE}:counters", {}, _PROBE_SECONDS)

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -83,6 +84,28 @@ def test_workers_share_one_account(world: World) -> None:
     other.record("anonymous", "gpt-4.1", Usage(3, 4), failed=False)
     [row] = one.usage_of("anonymous", 1)
     assert (row["requests"], row["input_tokens"], row["output_tokens"]) == (2, 4, 6)
+
+
+def test_what_was_put_off_is_read_too(world: World) -> None:
+    class Slow(MemoryStore):
+        """Counts only when someone wants to know."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.put_off: list[tuple[str, Mapping[str, int], float]] = []
+
+        def add(self, key: str, by: Mapping[str, int], ttl_seconds: float) -> None:
+            self.put_off.append((key, by, ttl_seconds))
+
+        def catch_up(self) -> None:
+            while self.put_off:
+                self.increment(*self.put_off.pop())
+
+    ledger = Ledger(Slow(), ["key-1"], lambda: world.now)
+    ledger.record("key-1", "gpt-4.1", None, failed=False)
+    assert [row["requests"] for row in ledger.usage_of("key-1", 1)] == [1]
+    ledger.record("key-1", "gpt-4.1", None, failed=False)
+    assert [row["requests"] for row in ledger.usage_of_all(1)] == [2]
 
 
 def test_reading_counts_nothing(world: World) -> None:
