@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
 
 from copilotapi.store import MemoryStore, RedisStore, Store, open_store
 from tests.redis_server import RedisServer, require_redis
@@ -490,6 +491,54 @@ def test_a_forked_process_uses_connections_of_its_own(shared_server: RedisServer
         """,
     )
     assert output == "0 True b'child' None"
+
+
+@pytest.mark.redis
+def test_a_connection_given_back_in_a_forked_process_is_not_used_there(shared_server: RedisServer) -> None:
+    output = _run(
+        shared_server,
+        """
+        pool = store.connection_pool
+        of_parent = pool.get_connection()
+        pid = os.fork()
+        if pid == 0:
+            taken = [pool.get_connection()]
+            pool.release(of_parent)
+            taken += [pool.get_connection() for _ in range(pool.max_connections - 1)]
+            os._exit(3 if of_parent in taken else 0)
+        _, status = os.waitpid(pid, 0)
+        of_parent.send_command("PING")
+        print(os.waitstatus_to_exitcode(status), of_parent.read_response())
+        """,
+    )
+    assert output == "0 b'PONG'"
+
+
+@pytest.mark.redis
+def test_a_connection_given_back_with_a_reply_unread_is_made_anew(shared_server: RedisServer) -> None:
+    store = RedisStore(shared_server.patient_url)
+    pool = store.connection_pool
+    connection = pool.get_connection()
+    connection.send_command("ECHO", "of another")
+    assert connection.can_read(timeout=10)
+    pool.release(connection)
+    store.set("key", b"value", HOUR)
+    assert store.get("key") == b"value"
+    assert store.degraded is None
+
+
+@pytest.mark.redis
+def test_who_finds_no_connection_free_waits_no_longer_than_the_url_says(shared_server: RedisServer) -> None:
+    store = RedisStore(f"{shared_server.url}?max_connections=2&timeout=0.1")
+    pool = store.connection_pool
+    taken = [pool.get_connection(), pool.get_connection()]
+    started = time.monotonic()
+    with pytest.raises(redis.ConnectionError, match="no connection became free"):
+        pool.get_connection()
+    assert time.monotonic() - started < 2
+    for connection in taken:
+        pool.release(connection)
+    assert pool.get_connection() in taken
 
 
 @pytest.mark.redis

@@ -46,6 +46,9 @@ class Condition:
 
     @property
     def sentence(self) -> str | None:
+        # Asked for every request, nearly always in vain.
+        if not self._phrases:
+            return None
         with self._mutex:
             return self._sentence()
 

@@ -79,7 +79,7 @@ class RedisLink:
         timeout has cut its connection that one reconnects to say UNWATCH, and when this times out too the pool has
         lost a connection for good (redis-py 8.1).
         """
-        connection: Any = self.pool.get_connection()  # type: ignore[no-untyped-call]
+        connection: Any = self.pool.get_connection()
         try:
             for _ in range(_MOST_CONFLICTS):
                 _say(connection, "WATCH", name)
@@ -95,7 +95,7 @@ class RedisLink:
             connection.disconnect()
             raise
         finally:
-            self.pool.release(connection)  # type: ignore[no-untyped-call]
+            self.pool.release(connection)
 
     def _come_back(self) -> None:
         """A PING before anything else, so that a Redis still silent leaves nothing in doubt. A refusal is an answer."""
