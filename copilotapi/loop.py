@@ -36,6 +36,9 @@ _SWEEP_SECONDS = 0.5
 # Shorter waits are rare, and half a second would be much of them.
 _LEAST_SWEPT_SECONDS = 5.0
 _NEVER = float("inf")
+# One for all: nobody else runs between a read into it and its copy. A fresh one for each read would be cut down to what came.
+MAX_READ_BYTES = 65_536
+_BUFFER = memoryview(bytearray(MAX_READ_BYTES))
 
 
 def is_cooperative() -> bool:
@@ -162,13 +165,13 @@ class Arrivals:
     nothing.
     """
 
-    __slots__ = ("_hub", "_is_drained", "_recv", "_sock", "_sweeper", "_waiter", "_watcher", "deadline")
+    __slots__ = ("_hub", "_is_drained", "_recv_into", "_sock", "_sweeper", "_waiter", "_watcher", "deadline")
 
     def __init__(self, sock: socket.socket, sweeper: Sweeper) -> None:
         # Of the wait under way; without one it never comes.
         self.deadline = _NEVER
         self._sock = sock
-        self._recv = raw(sock).recv
+        self._recv_into = raw(sock).recv_into
         self._sweeper = sweeper
         self._waiter: Any = None
         self._is_drained = True
@@ -179,7 +182,7 @@ class Arrivals:
             sweeper.watch(self)
 
     def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
-        """What has come, b"" when the far end has closed. TimeoutError when nothing came in time, half a second more or
+        """What has come, at most MAX_READ_BYTES, b"" when the far end has closed. TimeoutError when nothing came in time, half a second more or
         less; on the dot where it is short."""
         if self._watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
             self._sock.settimeout(timeout_seconds)
@@ -196,19 +199,19 @@ class Arrivals:
                     self._waiter = None
                     self.deadline = _NEVER
             try:
-                received = self._recv(max_bytes)
+                size = self._recv_into(_BUFFER, max_bytes)
             except BlockingIOError:
                 self._is_drained = True
             else:
-                self._is_drained = len(received) < max_bytes
-                return received
+                self._is_drained = size < max_bytes
+                return bytes(_BUFFER[:size])
 
     def poll(self, max_bytes: int) -> bytes | None:
         """As `recv`, but None at once when nothing has come."""
         if self._watcher is None:
             self._sock.settimeout(0)
         try:
-            return self._recv(max_bytes)
+            return raw(self._sock).recv(max_bytes)
         except BlockingIOError:
             return None
 
