@@ -42,15 +42,17 @@ class HttpAnswer:
         self.head_complete = False
         self.complete = False
         self.keeps_alive = False
+        # Counted as long as the head is not complete.
         self.bytes_received = 0
         self._without_body = method == "HEAD"
         self._interim_answers = 0
         self._parser: Any = httptools.HttpResponseParser(self)
 
     def feed(self, received: bytes) -> None:
-        if not self.head_complete and self.bytes_received > _MAX_HEAD_BYTES:
-            raise _bad_answer("its head is too long")
-        self.bytes_received += len(received)
+        if not self.head_complete:
+            if self.bytes_received > _MAX_HEAD_BYTES:
+                raise _bad_answer("its head is too long")
+            self.bytes_received += len(received)
         try:
             self._parser.feed_data(received)
         except httptools.HttpParserUpgrade as exc:
@@ -63,12 +65,6 @@ class HttpAnswer:
     def release(self) -> None:
         """The parser holds this object's methods: without this, only a garbage collection would free the two."""
         self._parser = None
-
-    def take_body(self) -> bytes:
-        body = self.body
-        taken = body[0] if len(body) == 1 else b"".join(body)
-        body.clear()
-        return taken
 
     @property
     def ends_with_the_connection(self) -> bool:

@@ -182,7 +182,8 @@ class SocketExchange:
 
     def read(self, tick_seconds: float) -> bytes | None:
         answer = self._answer
-        while not answer.body:
+        body = answer.body
+        while not body:
             if answer.complete:
                 self._finish()
                 return b""
@@ -196,7 +197,9 @@ class SocketExchange:
                 answer.complete = True
             else:
                 raise self._cut()
-        return answer.take_body()
+        came = body[0] if len(body) == 1 else b"".join(body)
+        body.clear()
+        return came
 
     def abort(self) -> None:
         self._aborted = True
