@@ -182,9 +182,11 @@ class Arrivals:
             sweeper.watch(self)
 
     def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
-        """What has come, at most MAX_READ_BYTES, b"" when the far end has closed. TimeoutError when nothing came in time, half a second more or
-        less; on the dot where it is short."""
-        if self._watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
+        """What has come, at most MAX_READ_BYTES; b"" when the far end has closed. TimeoutError when nothing came in time, half
+        a second more or less; on the dot where it is short.
+        """
+        watcher, recv_into = self._watcher, self._recv_into
+        if watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:
             self._sock.settimeout(timeout_seconds)
             received = self._sock.recv(max_bytes)
             self._is_drained = len(received) < max_bytes
@@ -192,14 +194,17 @@ class Arrivals:
         while True:
             if self._is_drained:
                 self.deadline = time.monotonic() + timeout_seconds
-                self._waiter = getcurrent()
+                self._waiter = waiter = getcurrent()
+                # As gevent's Hub.wait, which makes sure that nobody else wakes the waiter: here it would only look again.
+                watcher.start(waiter.switch)
                 try:
-                    self._hub.wait(self._watcher)
+                    self._hub.switch()
                 finally:
+                    watcher.stop()
                     self._waiter = None
                     self.deadline = _NEVER
             try:
-                size = self._recv_into(_BUFFER, max_bytes)
+                size = recv_into(_BUFFER, max_bytes)
             except BlockingIOError:
                 self._is_drained = True
             else:

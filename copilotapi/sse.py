@@ -28,35 +28,26 @@ class Frame:
 
 
 class FrameBuffer:
-    """Cuts a byte stream where frames end."""
+    """Cuts a byte stream where frames end. `rest` is what came after the last complete frame."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def feed(self, block: bytes) -> bytes:
         """All frames that are complete now, as they came; b"" when there is none. UpstreamFailed on one over 1 MiB.
 
         It fails when asked for more, so that the frames before the long one are not lost with it.
         """
-        if len(self._rest) > MAX_FRAME_BYTES:
+        if len(self.rest) > MAX_FRAME_BYTES:
             raise UpstreamFailed("An event of Copilot's stream is too long.", code="upstream_bad_response")
-        if not self._rest and block.endswith(b"\n\n") and _CR not in block:
+        if not self.rest and block.endswith(b"\n\n") and _CR not in block:
             return block
-        pending = self._rest + block if self._rest else block
-        end = _last_frame_end(pending, max(len(self._rest) - 3, 0))
-        self._rest = pending[end:]
+        pending = self.rest + block if self.rest else block
+        end = _last_frame_end(pending, max(len(self.rest) - 3, 0))
+        self.rest = pending[end:]
         return pending[:end]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the next block begins a frame."""
-        return not self._rest
-
-    def rest(self) -> bytes:
-        """What came after the last complete frame."""
-        return self._rest
 
 
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes | None]:

@@ -64,9 +64,9 @@ def test_what_is_dumped_is_loaded_again() -> None:
 def test_a_region_ends_with_the_last_whole_frame() -> None:
     frames = FrameBuffer()
     assert frames.feed(b"data: 1\n\ndata: 2\n\ndata: 3\n") == b"data: 1\n\ndata: 2\n\n"
-    assert frames.rest() == b"data: 3\n"
+    assert frames.rest == b"data: 3\n"
     assert frames.feed(b"\n") == b"data: 3\n\n"
-    assert frames.rest() == b""
+    assert frames.rest == b""
 
 
 def test_the_halves_of_a_crlf_are_not_two_line_ends() -> None:
@@ -80,8 +80,8 @@ def test_frames_are_the_same_wherever_the_network_cut(stream: bytes, data: st.Da
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     frames = FrameBuffer()
     regions = [frames.feed(stream[start:end]) for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert b"".join(regions) + frames.rest() == stream
-    assert [one for region in regions for one in fields(region)] + fields(frames.rest()) == fields(stream)
+    assert b"".join(regions) + frames.rest == stream
+    assert [one for region in regions for one in fields(region)] + fields(frames.rest) == fields(stream)
 
 
 @given(stream=streams())
@@ -89,7 +89,7 @@ def test_nothing_complete_is_held_back(stream: bytes) -> None:
     frames = FrameBuffer()
     frames.feed(stream)
     # A CR at the very end may be the first half of a CRLF.
-    assert frames.rest() == b"" or stream.endswith(b"\r")
+    assert frames.rest == b"" or stream.endswith(b"\r")
 
 
 @given(junk=st.binary(max_size=200), data=st.data())
@@ -97,7 +97,7 @@ def test_no_bytes_are_lost_or_made_up(junk: bytes, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(junk)))
     frames = FrameBuffer()
     regions = frames.feed(junk[:cut]) + frames.feed(junk[cut:])
-    assert regions + frames.rest() == junk
+    assert regions + frames.rest == junk
     assert b"".join(frame.raw for frame in load(junk)).strip(b"\r\n") in junk
 
 

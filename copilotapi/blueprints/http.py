@@ -159,14 +159,15 @@ class EventStream:
                 yield from self._heartbeats()
             reply = self._known_reply()
             yield reply.take_first()
-            sent = self._clock()
+            clock = self._clock
+            sent = clock()
             for piece in reply.rest:
                 if piece:
                     yield piece
-                    sent = self._clock()
-                elif self._clock() - sent >= _HEARTBEAT_SECONDS:
+                    sent = clock()
+                elif clock() - sent >= _HEARTBEAT_SECONDS:
                     yield self._dialect.HEARTBEAT
-                    sent = self._clock()
+                    sent = clock()
             reply.end()
         except CallerGone as exc:
             self._fail(exc)

@@ -30,6 +30,11 @@ StartResponse = Callable[..., Callable[[bytes], None]]
 class Answer:
     """Of one request. Any reader of its head and framing is an HTTP/1.1 or 1.0 client: gunicorn let no other in."""
 
+    __slots__ = (
+        *("_caller", "_has_body", "_headers", "_is_chunked", "_is_head", "_length", "_send_now"),
+        *("_status", "_version", "closes", "has_begun"),
+    )
+
     def __init__(self, method: str, version: tuple[int, int], caller: CallerConnection, *, closes: bool) -> None:
         self.has_begun = False
         self.closes = closes
@@ -42,7 +47,6 @@ class Answer:
         self._length: int | None = None
         self._is_chunked = False
         self._has_body = True
-        self._head: bytes = b""
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -72,8 +76,9 @@ class Answer:
             size = len(piece)
             data = b"".join((_CHUNK_HEADS[size] if size < _REMEMBERED_SIZES else b"%X\r\n" % size, piece, b"\r\n"))
             if self.has_begun:
+                send_now = self._send_now
                 try:
-                    sent = self._send_now(data)
+                    sent = send_now(data)
                 except BlockingIOError:
                     sent = 0
                 if sent < len(data):

@@ -142,6 +142,11 @@ class Transport(BaseAdapter):
 class SocketExchange:
     """See Exchange. Also serves as `Response.raw`: `read1`, `stream`, `close`, `release_conn`."""
 
+    __slots__ = (
+        *("_aborted", "_answer", "_clock", "_clocks", "_connection", "_deadline", "_has_come", "_is_sent"),
+        *("_message", "_method", "_origin", "_pool", "_total_deadline"),
+    )
+
     def __init__(
         self,
         pool: ConnectionPool,
@@ -270,10 +275,11 @@ class SocketExchange:
         )
 
     def _receive(self, tick_seconds: float) -> bytes | None:
-        connection = self._connection
+        connection, clock = self._connection, self._clock
         if connection is None:
             raise self._cut()
-        now = self._clock()
+        recv = connection.recv
+        now = clock()
         if self._has_come:
             # Only waiting counts as silence, not what the caller took to be told of what came.
             self._has_come = False
@@ -282,11 +288,11 @@ class SocketExchange:
         try:
             if left <= 0:
                 raise TimeoutError
-            return connection.recv(_READ_BYTES, left)
+            return recv(_READ_BYTES, left)
         except TimeoutError as exc:
             if self._aborted:
                 raise CallerGone from exc
-            if self._clock() < min(self._deadline, self._total_deadline):
+            if clock() < min(self._deadline, self._total_deadline):
                 return None
             raise self._timed_out(self._silence()) from exc
         except OSError as exc:

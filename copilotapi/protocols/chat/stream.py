@@ -68,7 +68,7 @@ def repair_stream(
         if block is None:
             yield None
             continue
-        if repair.skeleton is not None and frames.is_empty and (alike := repair.skeleton.one(block)):
+        if (skeleton := repair.skeleton) is not None and not frames.rest and (alike := skeleton.one(block)):
             tally.relayed_bytes += len(block)
             if tally.relayed_bytes < _SAMPLE_BYTES:
                 tally.sample += block
@@ -82,8 +82,8 @@ def repair_stream(
         yield from joined(repair.region(region))
         if tally.is_complete:
             return
-    if frames.rest().strip() == b"data: [DONE]":
-        yield from joined(repair.region(frames.rest() + b"\n\n"))
+    if frames.rest.strip() == b"data: [DONE]":
+        yield from joined(repair.region(frames.rest + b"\n\n"))
     else:
         raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
 

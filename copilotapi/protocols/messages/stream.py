@@ -77,8 +77,8 @@ def repair_stream(
             yield from joined(repair.region(region))
         if tally.is_complete:
             return
-    if _is_end(frames.rest()):
-        yield from joined(repair.region(frames.rest().rstrip(b"\r\n") + b"\n\n"))
+    if _is_end(frames.rest):
+        yield from joined(repair.region(frames.rest.rstrip(b"\r\n") + b"\n\n"))
     if not tally.is_complete:
         raise UpstreamFailed("Copilot ended the stream before the answer was complete.", code="upstream_disconnected")
 

@@ -91,7 +91,7 @@ def repair_stream(
             yield from joined(repair.region(region))
         if tally.is_complete:
             return
-    rest = frames.rest()
+    rest = frames.rest
     if _is_terminal(rest):
         tally.count(rest)
         yield from joined(repair.region(rest.rstrip(b"\r\n") + b"\n\n"))
