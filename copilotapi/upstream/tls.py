@@ -6,12 +6,16 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from typing import cast
 
-from copilotapi.loop import Arrivals, send_all
+from copilotapi.loop import Arrivals, is_cooperative, send_all
 
 _READ_BYTES = 65_536
 # What OpenSSL decrypts at most at a time is a record of 16 KB.
 _RECORD_BYTES = 16_384
+# One for all on gevent's loop, where nobody else runs between a read into it and its copy. A fresh one for each read would
+# be cut down to what came.
+_BUFFER = memoryview(bytearray(_RECORD_BYTES))
 # A large body is encrypted in parts, so that it is not held twice.
 _WRITE_BYTES = 262_144
 
@@ -24,6 +28,7 @@ class TlsStream:
         self._arrivals = arrivals
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._buffer = _BUFFER if is_cooperative() else memoryview(bytearray(_RECORD_BYTES))
         self._is_drained = True
         self._is_ended = False
 
@@ -84,9 +89,9 @@ class TlsStream:
         records: list[bytes] = []
         try:
             while not self._is_ended:
-                record = self.session.read(_RECORD_BYTES)
-                records.append(record)
-                self._is_ended = not record
+                size = cast(int, self.session.read(_RECORD_BYTES, self._buffer))
+                records.append(bytes(self._buffer[:size]))
+                self._is_ended = not size
                 # Most often all has been taken; then asking once more would only raise.
                 if not (self._incoming.pending or self.session.pending()):
                     self._is_drained = not self._incoming.eof
@@ -98,6 +103,8 @@ class TlsStream:
             self._is_ended = True
         if self._outgoing.pending:
             self._send_what_is_due(None)
+        if len(records) == 1:
+            return records[0]
         return b"".join(records) if records or self._is_ended else None
 
     def _send_what_is_due(self, timeout_seconds: float | None) -> None:
