@@ -13,7 +13,9 @@ def stored(name: str) -> bytes:
 
 
 def upstream_of(name: str) -> str:
-    return next((upstream for upstream in ("messages", "responses") if name.startswith(upstream)), "chat")
+    """The protocol of a stored stream."""
+    named = ("messages", "responses", "completions")
+    return next((upstream for upstream in named if name.startswith(upstream)), "chat")
 
 
 def _said(*parts: Part, reason: FinishReason = "stop", usage: Usage) -> Completion:

@@ -46,34 +46,6 @@ def message_of(relayed: bytes) -> tuple[str, list[tuple[str, str, str]], list[st
     return text, [(call[0], call[1], call[2]) for _, call in sorted(calls.items())], reasons
 
 
-@pytest.mark.parametrize("name", ["clean", "crlf"])
-def test_a_stream_without_a_defect_goes_through_byte_for_byte(name: str) -> None:
-    assert relay(stored(name))[0] == stored(name)
-
-
-@pytest.mark.parametrize("name", ["clean", "crlf", "gpt-text", "gpt-tools", "claude-split"])
-def test_it_does_not_matter_where_the_network_cuts_the_stream(name: str) -> None:
-    stream = stored(name)
-    expected, _ = relay(stream, wants_usage=True)
-    for at in range(1, len(stream)):
-        assert relay(stream[:at], stream[at:], wants_usage=True)[0] == expected
-
-
-@pytest.mark.parametrize("name", ["clean", "gpt-text", "gpt-tools", "claude-split"])
-def test_a_stream_cut_anywhere_is_an_error_after_whole_frames_only(name: str) -> None:
-    stream = stored(name)
-    done = stream.index(b"data: [DONE]")
-    for at in range(done + len(b"data: [DONE]") - 1):
-        relayed: list[bytes] = []
-        pieces = repair_stream([stream[:at]], Tally(), choice_count=1, wants_usage=False, estimate=lambda: ESTIMATE)
-        with pytest.raises(UpstreamFailed):  # noqa: PT012 (the pieces before the error are looked at too)
-            for piece in pieces:
-                relayed.append(piece or b"")
-        sent = b"".join(relayed)
-        assert b"[DONE]" not in sent
-        assert sent == b"" or sent.endswith(b"\n\n")
-
-
 def test_the_filter_chunk_is_dropped_and_the_text_is_not_touched() -> None:
     relayed, tally = relay(stored("gpt-text"))
     text, calls, reasons = message_of(relayed)

@@ -14,7 +14,6 @@ from copilotapi.protocols.messages.stream import Tally, _is_clean, new_tally, re
 from copilotapi.sse import load
 
 STREAMS = Path(__file__).parent.parent / "streams"
-NAMES = ("clean", "crlf", "tools", "redacted")
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"a","model":"m","usage":{}}}\n\n'
 STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -36,35 +35,6 @@ def relay(*blocks: bytes | None) -> tuple[bytes, Tally]:
 
 def events(relayed: bytes) -> list[dict[str, Any]]:
     return [json.loads(frame.data or b"") for frame in load(relayed)]
-
-
-@pytest.mark.parametrize("name", ["clean", "crlf"])
-def test_a_stream_without_a_defect_goes_through_byte_for_byte(name: str) -> None:
-    assert relay(stored(name))[0] == stored(name)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_does_not_matter_where_the_network_cuts_the_stream(name: str) -> None:
-    stream = stored(name)
-    expected, told = relay(stream)
-    for at in range(1, len(stream)):
-        relayed, tally = relay(stream[:at], stream[at:])
-        assert (relayed, tally.usage, tally.is_complete) == (expected, told.usage, True)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_stream_cut_anywhere_is_an_error_after_whole_frames_only(name: str) -> None:
-    stream = stored(name)
-    end = len(stream[: stream.rindex(b"}") + 1]) if name != "redacted" else stream.rindex(b"}\n\ndata: [DONE]") + 1
-    for at in range(end):
-        relayed: list[bytes] = []
-        with pytest.raises(UpstreamFailed) as caught:  # noqa: PT012 (the pieces before the error are looked at too)
-            for piece in pieces_of(stream[:at]):
-                relayed.append(piece or b"")
-        sent = b"".join(relayed)
-        assert caught.value.code == "upstream_disconnected"
-        assert b"event: message_stop" not in sent
-        assert sent == b"" or sent.endswith((b"\n\n", b"\r\n\r\n"))
 
 
 def test_a_last_event_without_its_blank_line_is_an_end() -> None:
