@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.faults.processes import eventually, unread_bytes
 from tests.gateway_process import GITHUB_TOKEN
 from tests.raw_server import RawServer, read_request
 
@@ -22,7 +23,7 @@ STREAM_HEAD = (
 LAST_CHUNK = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 _WAIT_SECONDS = 10.0
-_INFERENCE = (b"/chat/completions", b"/responses", b"/v1/messages")
+_INFERENCE = (b"/chat/completions", b"/responses", b"/v1/messages", b"/v1/engines/gpt-41-copilot/completions")
 
 
 class Chat:
@@ -42,6 +43,11 @@ class Chat:
     def receive(self) -> bytes:
         """What the gateway sends next on this connection."""
         return self._connection.recv(65536)
+
+    def wait_until_read(self) -> None:
+        """Until the gateway has taken up all that was sent."""
+        near, far = self._connection.getsockname()[1], self._connection.getpeername()[1]
+        assert eventually(lambda: unread_bytes(far, near) == 0, pause_seconds=0)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -216,5 +222,9 @@ def _models() -> bytes:
         {"id": model_id, "object": "model", "vendor": "OpenAI", "capabilities": {"type": "chat"}}
         for model_id in ("gpt-4.1", "gpt-4o")
     ]
-    models.append({**models[0], "id": "gpt-5.1-codex", "supported_endpoints": ["/responses"]})
+    models += [
+        {**models[0], "id": "gpt-5.1-codex", "supported_endpoints": ["/responses"]},
+        {**models[0], "id": "claude-sonnet-4.5", "supported_endpoints": ["/chat/completions", "/v1/messages"]},
+        {**models[0], "id": "gpt-41-copilot", "capabilities": {"type": "completion"}},
+    ]
     return response(200, json.dumps({"object": "list", "data": models}).encode())

@@ -29,13 +29,24 @@ def socket_count(pid: int) -> int:
     return sum(link.startswith("socket:") for link in _links(pid))
 
 
-def eventually(is_true: Callable[[], bool], limit_seconds: float = 5.0) -> bool:
+def connections_to(pid: int, port: int) -> int:
+    """How many connections to `port` this process holds."""
+    return len({f"socket:[{inode}]" for inode in _inodes(None, port)}.intersection(_links(pid)))
+
+
+def unread_bytes(local_port: int, remote_port: int) -> int:
+    """What has come for the one end of a TCP connection and was not read yet."""
+    rows = _tcp_rows(local_port, remote_port)
+    return sum(int(row[4].partition(":")[2], 16) for row in rows)
+
+
+def eventually(is_true: Callable[[], bool], limit_seconds: float = 5.0, pause_seconds: float = 0.02) -> bool:
     """Looks again and again: for /proc, a log file, a process that ends."""
     deadline = time.monotonic() + limit_seconds
     while not is_true():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
     return True
 
 
@@ -52,13 +63,14 @@ def _holder(gateway: GatewayProcess, local_port: int | None, remote_port: int) -
 
 
 def _inodes(local_port: int | None, remote_port: int) -> list[str]:
-    """Of established TCP sockets: the columns of /proc/net/tcp are sl, local, remote, state, …, the tenth the inode."""
+    """Of established TCP sockets."""
+    return [row[9] for row in _tcp_rows(local_port, remote_port) if row[3] == _ESTABLISHED]
+
+
+def _tcp_rows(local_port: int | None, remote_port: int) -> list[list[str]]:
+    """The columns of /proc/net/tcp are sl, local, remote, state, tx_queue:rx_queue, …, the tenth the inode."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [
-        row[9]
-        for row in rows
-        if row[3] == _ESTABLISHED and _port(row[2]) == remote_port and local_port in (None, _port(row[1]))
-    ]
+    return [row for row in rows if _port(row[2]) == remote_port and local_port in (None, _port(row[1]))]
 
 
 def _port(address: str) -> int:
