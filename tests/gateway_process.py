@@ -32,6 +32,8 @@ class Reply(NamedTuple):
 class GatewayProcess:
     """`settings` are environment variables; nothing else of the environment, no .env and no home is seen."""
 
+    app = "wsgi:app"
+
     def __init__(self, upstream_url: str, **settings: str) -> None:
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="copilotapi-test-")
@@ -64,7 +66,7 @@ class GatewayProcess:
         command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--pythonpath", str(ROOT), "wsgi:app"],
+                [*command, "--pythonpath", str(ROOT), self.app],
                 cwd=self._folder.name,
                 env=self._environment,
                 stdout=log,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.played_copilot import DONE, STREAM_HEAD, Chat, PlayedCopilot, answered, chunk, event, refused, saying
-from tests.faults.processes import descriptor_count, eventually, socket_count
+from tests.faults.processes import eventually, socket_count
 from tests.faults.raw_caller import RawCaller, post
 from tests.gateway_process import GatewayProcess
 
@@ -169,17 +169,6 @@ def test_slots_and_open_streams_are_free_again_after_every_kind_of_leaving(
     assert open_streams(gateway) == 0
 
 
-def test_three_hundred_aborted_streams_leave_no_descriptors(gateway: GatewayProcess, copilot: PlayedCopilot) -> None:
-    [worker] = gateway.worker_pids()
-    # The first few open what stays open: the files of the metrics.
-    abort_streams(gateway, copilot, 5)
-    assert open_streams(gateway) == 0
-    before = descriptor_count(worker)
-    abort_streams(gateway, copilot, 300)
-    assert eventually(lambda: descriptor_count(worker) <= before), (before, descriptor_count(worker))
-    assert open_streams(gateway) == 0
-
-
 def test_a_caller_who_left_is_told_apart_in_the_log(gateway: GatewayProcess, copilot: PlayedCopilot) -> None:
     caller = RawCaller(gateway, "hello, log")
     chat = copilot.next_chat()
@@ -188,16 +177,6 @@ def test_a_caller_who_left_is_told_apart_in_the_log(gateway: GatewayProcess, cop
     caller.leave()
     chat.seconds_until_gone()
     assert eventually(lambda: '"caller_gone"' in gateway.log[written:]), gateway.log[written:]
-
-
-def abort_streams(gateway: GatewayProcess, copilot: PlayedCopilot, count: int) -> None:
-    for _ in range(count):
-        caller = RawCaller(gateway)
-        chat = copilot.next_chat()
-        in_silence_after_the_first_event(caller, chat)
-        caller.reset()
-        chat.seconds_until_gone()
-        chat.close()
 
 
 def open_streams(gateway: GatewayProcess) -> float:
