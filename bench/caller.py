@@ -2,8 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeAlias, cast
 
 import httptools
 
@@ -22,6 +23,13 @@ class Outcome:
     stream: StreamReader | None = None
 
 
+OnFirstByte: TypeAlias = Callable[[Outcome], None]
+
+
+def ignored(outcome: Outcome) -> None:
+    """For whom the first byte is nothing to act on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     host: str
@@ -35,6 +43,7 @@ class _Under:
     outcome: Outcome
     sent_ns: int
     done: asyncio.Future[Outcome]
+    on_first_byte: OnFirstByte
     body: list[bytes] = field(default_factory=list)
     status: int = 0
     is_ended: bool = False
@@ -47,25 +56,25 @@ class Caller(asyncio.Protocol):
     def __init__(self) -> None:
         self._under: _Under | None = None
         self.is_open = False
-        self.first_byte: asyncio.Event = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio's by their methods only.
         self._transport = cast(asyncio.Transport, transport)
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
+        # The two hold each other, and nothing collects such cycles here (event_loop).
+        self._parser = None
         if self._under is not None:
             self._end("the connection was closed")
 
-    def ask(self, request: bytes, *, streamed: bool) -> asyncio.Future[Outcome]:
+    def ask(self, request: bytes, on_first_byte: OnFirstByte = ignored, *, streamed: bool) -> asyncio.Future[Outcome]:
         """Never raises: an answer that fails says so."""
         done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.first_byte.clear()
         outcome = Outcome(stream=StreamReader() if streamed else None)
-        self._under = _Under(outcome, time.monotonic_ns(), done)
+        self._under = _Under(outcome, time.monotonic_ns(), done, on_first_byte)
         self._transport.write(request)
         return done
 
@@ -82,6 +91,8 @@ class Caller(asyncio.Protocol):
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
@@ -98,7 +109,7 @@ class Caller(asyncio.Protocol):
             self._finish(under)
 
     def on_headers_complete(self) -> None:
-        if self._under is not None:
+        if self._under is not None and self._parser is not None:
             self._under.status = self._parser.get_status_code()
             # llhttp forgets the head when the answer is complete.
             self._under.keeps_alive = self._parser.should_keep_alive()
@@ -109,7 +120,7 @@ class Caller(asyncio.Protocol):
             return
         if under.outcome.first_byte_ms is None:
             under.outcome.first_byte_ms = (time.monotonic_ns() - under.sent_ns) * _MS_PER_NS
-            self.first_byte.set()
+            under.on_first_byte(under.outcome)
         under.body.append(body)
 
     def on_message_complete(self) -> None:

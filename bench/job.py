@@ -10,12 +10,18 @@ from bench.wire import Plan
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a gateway answers, and what its callers must say."""
+    """Where a gateway answers, and what its callers must say: `headers`, and of `keys` each the next."""
 
     port: int
     path: str = "/v1/chat/completions"
     headers: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
+    keys: Sequence[str] = ()
+
+
+def bearer(keys: Sequence[str]) -> dict[str, str]:
+    """The header of the first of them, if there is one."""
+    return {"Authorization": f"Bearer {keys[0]}"} if keys else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,8 @@ class Result:
     """`requests` and `chunks` count what came whole as well as what did not; `failures` counts by reason.
 
     Milliseconds at p50, p99, p999 and max; empty where there was nothing to time. `held` is the most answers that were
-    under way at once. A first byte that never came counts with the time it was waited for.
+    under way at once. A first byte that never came counts with the time it was waited for. `steady_chunks` came while all
+    streams were open.
     """
 
     requests: int
@@ -55,6 +62,7 @@ class Result:
     first_byte_ms: Mapping[str, float]
     transit_ms: Mapping[str, float]
     held: int = 0
+    steady_chunks: int = 0
 
     @property
     def failed(self) -> int:

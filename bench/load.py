@@ -1,5 +1,6 @@
 """The load generator: reads one order from stdin, warms up and says `ready`, waits for a line, then does it and prints
-the result. `held` is printed while streams are under way, when all of them have their first byte.
+the result. While streams are under way, `held` is printed when all of them have their first byte, and `ending` when the
+first of them ends after that.
 """
 
 import asyncio
@@ -8,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 
-from bench.caller import Address, Caller, Outcome, connect
+from bench.caller import Address, Caller, OnFirstByte, Outcome, connect, ignored
 from bench.event_loop import run
-from bench.job import Job, Result, Target, read_order, report, spread
+from bench.job import Job, Result, Target, bearer, read_order, report, spread
 from bench.limits import raise_descriptor_limit
-from bench.wire import request_body
+from bench.wire import StreamReader, request_body
 
 _DRAIN_SECONDS = 60.0
 _MANY_FAILURES = 50
@@ -27,12 +29,26 @@ class Tally:
     latencies_ms: list[float] = field(default_factory=list)
     first_bytes_ms: list[float] = field(default_factory=list)
     transits_ms: list[float] = field(default_factory=list)
-    open_now: int = 0
+    open_streams: dict[int, StreamReader] = field(default_factory=dict)
     held: int = 0
+    steady_since: int | None = None
+    steady_chunks: int = 0
 
-    def opened(self) -> None:
-        self.open_now += 1
-        self.held = max(self.held, self.open_now)
+    def opened(self, number: int, stream: StreamReader, expected: int) -> None:
+        self.open_streams[number] = stream
+        self.held = max(self.held, len(self.open_streams))
+        if self.held == expected and self.steady_since is None:
+            self.steady_since = self._chunks_so_far()
+            print("held", flush=True)
+
+    def ended(self, number: int) -> None:
+        if self.steady_since is not None and not self.steady_chunks:
+            self.steady_chunks = self._chunks_so_far() - self.steady_since
+            print("ending", flush=True)
+        self.open_streams.pop(number, None)
+
+    def _chunks_so_far(self) -> int:
+        return self.chunks + sum(stream.chunk_count for stream in self.open_streams.values())
 
     def add(self, outcome: Outcome) -> None:
         self.requests += 1
@@ -56,6 +72,7 @@ class Tally:
             first_byte_ms=spread(self.first_bytes_ms),
             transit_ms=spread(self.transits_ms),
             held=self.held,
+            steady_chunks=self.steady_chunks,
         )
 
 
@@ -63,7 +80,8 @@ class Load:
     def __init__(self, target: Target, job: Job) -> None:
         self._address = Address(target.host, target.port)
         self._job = job
-        self._request = http_request(target, request_body(job.plan, job.prompt_bytes))
+        body = request_body(job.plan, job.prompt_bytes)
+        self._requests = cycle([http_request(target, body, key) for key in target.keys or ("",)])
         self._connections: list[Caller | None] = [None] * job.callers
 
     async def warm_up(self) -> None:
@@ -100,9 +118,9 @@ class Load:
                 self._connections[place] = caller
             tally.add(await self._answer(caller, _DRAIN_SECONDS))
 
-    async def _answer(self, caller: Caller, limit_seconds: float) -> Outcome:
+    async def _answer(self, caller: Caller, limit_seconds: float, on_first_byte: OnFirstByte = ignored) -> Outcome:
         """As far as it came, when the time is over."""
-        answer = caller.ask(self._request, streamed=self._job.is_streamed)
+        answer = caller.ask(next(self._requests), on_first_byte, streamed=self._job.is_streamed)
         try:
             async with asyncio.timeout(limit_seconds):
                 return await answer
@@ -119,27 +137,22 @@ class Load:
             for number in range(self._job.streams):
                 if (early := began + number / self._job.ramp_per_second - time.monotonic()) > 0.001:
                     await asyncio.sleep(early)
-                tasks.add(group.create_task(self._stream(end, tally)))
+                tasks.add(group.create_task(self._stream(number, end, tally)))
 
-    async def _stream(self, end: float, tally: Tally) -> None:
+    async def _stream(self, number: int, end: float, tally: Tally) -> None:
         began = time.monotonic()
         caller = await connect(self._address)
-        watch = asyncio.create_task(self._notice_first_byte(caller, tally))
-        outcome = await self._answer(caller, max(0.0, end - time.monotonic()))
-        if watch.done():
-            tally.open_now -= 1
-        else:
-            watch.cancel()
+
+        def opened(outcome: Outcome) -> None:
+            if outcome.stream is not None:
+                tally.opened(number, outcome.stream, self._job.streams)
+
+        outcome = await self._answer(caller, max(0.0, end - time.monotonic()), opened)
         if outcome.first_byte_ms is None:
             outcome.first_byte_ms = (time.monotonic() - began) * 1000
+        tally.ended(number)
         tally.add(outcome)
         caller.leave()
-
-    async def _notice_first_byte(self, caller: Caller, tally: Tally) -> None:
-        await caller.first_byte.wait()
-        tally.opened()
-        if tally.open_now == self._job.streams:
-            print("held", flush=True)
 
     async def _aborts(self, tally: Tally) -> None:
         left = iter(range(self._job.streams))
@@ -150,20 +163,21 @@ class Load:
     async def _hangs_up(self, left: Iterator[int], tally: Tally) -> None:
         for number in left:
             caller = await connect(self._address)
-            answer = caller.ask(self._request, streamed=True)
-            first = asyncio.create_task(caller.first_byte.wait())
+            first: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            answer = caller.ask(next(self._requests), first.set_result, streamed=True)
             done, _ = await asyncio.wait((answer, first), timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             first.cancel()
             tally.add(Outcome(fault="" if first in done else "no first byte"))
             caller.leave(rudely=number % 2 == 1)
 
 
-def http_request(target: Target, body: bytes) -> bytes:
+def http_request(target: Target, body: bytes, key: str = "") -> bytes:
     headers = {
         "Host": f"{target.host}:{target.port}",
         "Content-Type": "application/json",
         "Content-Length": str(len(body)),
         **target.headers,
+        **bearer([key] if key else []),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST {target.path} HTTP/1.1\r\n{lines}\r\n".encode() + body

@@ -1,9 +1,10 @@
 """One measurement: the load generator's order is done while the gateway's CPU clocks are read before and after."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import IO
 
 from bench.gateways import Running
@@ -30,6 +31,11 @@ class Sample:
     def cpu_per_chunk_us(self) -> float:
         return (self.cpu_us or 0.0) / max(1, self.result.chunks)
 
+    @property
+    def cpu_per_steady_chunk_us(self) -> float:
+        """Of what `measure_steady` measured."""
+        return (self.cpu_us or 0.0) / max(1, self.result.steady_chunks)
+
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
@@ -41,13 +47,12 @@ class UnderWay:
         _in(self.process).write("go\n")
         _in(self.process).flush()
 
-    def result(self, when_held: Callable[[], None] | None = None) -> Result:
-        """Waits for the end. `when_held` is called once all streams have their first byte. LoadFailed."""
+    def result(self, when: Mapping[str, Callable[[], None]] = MappingProxyType({})) -> Result:
+        """Waits for the end. Calls what stands under `held` and `ending` when the load generator says so. LoadFailed."""
         for line in _out(self.process):
             if line.startswith("{"):
                 return read_report(line)
-            if line == "held\n" and when_held is not None:
-                when_held()
+            when.get(line.strip(), lambda: None)()
         raise LoadFailed(f"the load generator ended with {self.process.wait()}: see its own message above")
 
 
@@ -72,9 +77,26 @@ def measure(ground: Ground, running: Running, job: Job, when_held: Callable[[], 
     with prepared(ground, running, job) as load:
         before = running.processes.cpu() if running.processes else {}
         load.go()
-        result = load.result(when_held)
+        result = load.result({"held": when_held} if when_held else {})
         used = running.processes.cpu_since(before) * 1e6 if running.processes else None
     return Sample(result, used)
+
+
+def measure_steady(ground: Ground, running: Running, job: Job) -> Sample:
+    """Counts only the time in which all streams are open: no request's own share. Raises LoadFailed, ProcessEnded."""
+    before: dict[int, float] = {}
+    used: list[float] = []
+    with prepared(ground, running, job) as load:
+        load.go()
+        result = load.result(
+            {
+                "held": lambda: before.update(running.tree.cpu()),
+                "ending": lambda: used.append(running.tree.cpu_since(before) * 1e6),
+            }
+        )
+    if not used or not result.steady_chunks:
+        raise LoadFailed(f"{running.name} never had all {job.streams:,} streams open")
+    return Sample(result, used[0])
 
 
 def _in(process: subprocess.Popen[str]) -> IO[str]:

@@ -27,6 +27,7 @@ _STREAM_HEAD = (
     b"X-Request-Id: bench\r\nX-GitHub-Request-Id: bench\r\n\r\n"
 )
 _END = b"0\r\n\r\n"
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MODELS = {
     "object": "list",
     "data": [
@@ -97,6 +98,14 @@ def _burst(chunk_count: int, tells_usage: bool) -> tuple[bytes, ...]:
     return _segments(burst(chunk_count, tells_usage=tells_usage))
 
 
+def phase(number: int) -> float:
+    """When the n-th stream's chunks are due, as a part of the interval. Those of any streams in a row are spread evenly:
+    callers who come at a steady pace, or a gateway that lets several through at once, would else make chunks of many
+    streams due at the same moment.
+    """
+    return number * _GOLDEN_RATIO % 1.0
+
+
 class Upstream(asyncio.Protocol):
     """One connection."""
 
@@ -104,7 +113,7 @@ class Upstream(asyncio.Protocol):
         self._counts = counts
         self._loop = loop
         self._is_tls = is_tls
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._body: list[bytes] = []
         self._answering = False
@@ -116,6 +125,8 @@ class Upstream(asyncio.Protocol):
         self._descriptor: int = -1 if self._is_tls else self._transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -124,6 +135,8 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        # They hold this object, and nothing collects such cycles here (event_loop).
+        self._timer = self._parser = None
         if self._answering:
             self._ended()
             self._counts.aborted_streams += 1
@@ -159,8 +172,8 @@ class Upstream(asyncio.Protocol):
             self._send(_STREAM_HEAD + _chunk(OPENING))
             self._writer = StreamWriter(plan.chunk_count, tells_usage=tells_usage)
             self._interval_seconds = plan.interval_ms / 1000
-            self._due = self._loop.time()
-            self._pace()
+            self._due = self._loop.time() + phase(self._counts.requests) * self._interval_seconds
+            self._timer = self._loop.call_at(self._due, self._pace)
         else:
             for segment in _burst(plan.chunk_count, tells_usage):
                 self._send(segment)
