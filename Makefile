@@ -18,7 +18,7 @@ test: .venv/installed-dev vocabularies
 check: .venv/installed-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/deptry copilotapi
 
-# CPU, memory and delay beside other gateways, about 20 minutes; writes docs/benchmarks.md.
+# CPU, memory and delay beside other gateways, about 25 minutes; writes docs/benchmarks.md.
 bench: .venv/installed-dev vocabularies
 	$(BIN)/python -m bench --write
 

@@ -17,6 +17,7 @@ from bench.gateways import (
     NGINX,
     OWN,
     OWN_FREE,
+    OWN_KEYS,
     OWN_REDIS,
     OWN_TLS,
     STOCK,
@@ -105,6 +106,7 @@ def _gateways(peers: Sequence[str], parts: Sequence[str], *, with_variants: bool
         names.append(DIRECT)
     if with_variants:
         names += [OWN_FREE, OWN_REDIS]
+        names += [OWN_KEYS] if "slopes" in parts else []
         names += [OWN_TLS, STOCK_TLS] if STOCK in names else []
     return names
 
@@ -120,7 +122,7 @@ def _measured(names: Sequence[str], parts: Sequence[str], rounds: int, gateway_r
         report = Report(today(), size(), raise_descriptor_limit(), {}, rounds)
         _rounds(base, report, [each for each in ROUNDS if each.name in parts], names, rounds, say)
         if "slopes" in parts:
-            own = [name for name in (OWN, OWN_REDIS) if name in names]
+            own = [name for name in (OWN, OWN_REDIS, OWN_KEYS) if name in names]
             _rounds(base, report, SLOPES, own, min(rounds, _SLOPE_ROUNDS), say)
         peers = [name for name in names if name in (OWN, *_PEERS.values()) and name not in report.absent]
         for what, step in steps(base, report, parts, peers):

@@ -7,14 +7,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import MappingProxyType
 
-from bench.ground import API_KEY, Ground, free_port, plain_environment, python_of
+from bench.ground import API_KEY, MANY_KEYS, Ground, free_port, plain_environment, python_of
 from bench.install import Absent, copilot_api_on_bun, litellm_command, program
-from bench.job import Target
+from bench.job import Target, bearer
 from bench.processes import ProcessTree
 from bench.shared_store import SOCKET_NAME
 from bench.wire import MODEL, Plan, request_body
@@ -80,6 +80,11 @@ def _own_tls(ground: Ground, port: int, folder: Path) -> Command:
 
 def _own_without_quota(ground: Ground, port: int, folder: Path) -> Command:
     return _own(ground, port, folder, RATE_LIMIT_PER_MINUTE="0")
+
+
+def _own_with_many_keys(ground: Ground, port: int, folder: Path) -> Command:
+    command = _own(ground, port, folder, API_KEYS=",".join(MANY_KEYS))
+    return replace(command, target=Target(port, keys=MANY_KEYS))
 
 
 def _own_two_workers(ground: Ground, port: int, folder: Path) -> Command:
@@ -185,7 +190,7 @@ def _copilot_api(ground: Ground, port: int, folder: Path) -> Command:
 
 
 OWN, OWN_TLS, OWN_FREE = "CopilotAPI", "CopilotAPI, TLS", "CopilotAPI, no quota"
-OWN_REDIS, OWN_TWO = "CopilotAPI, Redis", "CopilotAPI, 2 workers"
+OWN_REDIS, OWN_TWO, OWN_KEYS = "CopilotAPI, Redis", "CopilotAPI, 2 workers", "CopilotAPI, 10,000 keys"
 STOCK, STOCK_TLS, LITELLM = "stock", "stock, TLS", "LiteLLM"
 COPILOT_API, NGINX, AIOHTTP, DIRECT = "copilot-api on Bun", "nginx", "aiohttp", "no gateway"
 
@@ -196,6 +201,7 @@ COMMANDS: Mapping[str, Callable[[Ground, int, Path], Command]] = MappingProxyTyp
         OWN_FREE: _own_without_quota,
         OWN_REDIS: _own_redis,
         OWN_TWO: _own_two_workers,
+        OWN_KEYS: _own_with_many_keys,
         STOCK: _stock,
         STOCK_TLS: _stock_tls,
         LITELLM: _litellm,
@@ -244,7 +250,7 @@ def _await_answer(name: str, target: Target, processes: ProcessTree) -> None:
 def _answers(target: Target) -> bool:
     connection = HTTPConnection(target.host, target.port, timeout=10)
     try:
-        headers = {"Content-Type": "application/json", **target.headers}
+        headers = {"Content-Type": "application/json", **target.headers, **bearer(target.keys[:1])}
         connection.request("POST", target.path, request_body(Plan()), headers)
         response = connection.getresponse()
         response.read()

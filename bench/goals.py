@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from bench.density import FEW, MANY, slope
 from bench.figures import Spread, added, latency_p50, ratio
 from bench.gateways import (
     AIOHTTP,
@@ -16,6 +17,7 @@ from bench.gateways import (
     NGINX,
     OWN,
     OWN_FREE,
+    OWN_KEYS,
     OWN_REDIS,
     OWN_TLS,
     OWN_TWO,
@@ -139,6 +141,9 @@ def _slopes(report: Report) -> Iterator[Goal]:
     for (one, other), gate in _SLOPES.items():
         found = ratio(report.rows, (one, OWN), (other, OWN))
         yield Goal(f"cost of a request: {one} / {other}", _median(found), gate)
+    found = ratio(report.rows, ("keys", OWN_KEYS), ("keys", OWN))
+    yield Goal("cost of a request: 10,000 keys / 1 key", _median(found), 1.1)
+    yield Goal(f"cost of a chunk of {MANY:,} streams / of {FEW} with as many a second", slope(report.density), 1.3)
     failed = [sum(row.failures.values()) for row in report.rows if row.scenario == "c512"]
     yield Goal("512 callers with Redis: not whole", float(sum(failed)) if failed else None, 0)
 

@@ -19,6 +19,8 @@ from bench.limits import raise_descriptor_limit
 
 ROOT = Path(__file__).resolve().parents[1]
 API_KEY = "bench-api-key-0123456789abcdef"
+# As many as fit into one variable of the environment (128 KB, execve(2)).
+MANY_KEYS = tuple(f"bench-{number:05d}" for number in range(10_000))
 
 
 @dataclass(frozen=True, slots=True)

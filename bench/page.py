@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bench.density import FEW, MANY, interval_ms, steady_cost
 from bench.figures import Spread, added, latency_p50, latency_p99, ratio, spread
 from bench.gateways import (
     AIOHTTP,
@@ -58,6 +59,8 @@ _METHOD = """\
   of the ratios within a round; so neighbours on the machine weigh on both sides.
 - Each streamed chunk has its number and the time it was sent; the last one bears a checksum. A stream counts as whole
   when all chunks came in order, unchanged, with `[DONE]`.
+- Streams' chunks are spread evenly over their interval, as those of callers who know nothing of each other. Upstream and
+  load generator collect no garbage: their pauses would count as the gateway's.
 - Prompts are source code (of Python's argparse, repeated), as coding assistants send.
 - A burst leaves the upstream in pieces of about 1,400 bytes, each of several chunks, as a network would deliver it.
 - LiteLLM gets fewer streams (16 paced, 200 held), since it cannot keep up with more on one core.
@@ -95,6 +98,7 @@ def page(report: Report) -> str:
         _streams("Streams held at once", "1,000 streams, two chunks a second each, in a fresh process.", report.held),
         _streams("The most streams", "One chunk a second each; all open for 10 s at once.", report.many),
         _slopes(report),
+        _density(report),
         _leaving(report),
         _failures(report),
         _goals(report),
@@ -177,11 +181,26 @@ def _streams(title: str, meaning: str, held: Sequence[Held]) -> str:
 
 def _slopes(report: Report) -> str:
     rows = [
-        [each.meaning, _microseconds(found)]
+        [name, each.meaning, _microseconds(found)]
         for each in SLOPES
-        if (found := spread(report.rows, each.name, each.gateways[0])) is not None
+        for name in each.gateways
+        if (found := spread(report.rows, each.name, name)) is not None
     ]
-    return f"## Slopes of this gateway\n\n{_table(['load', 'CPU per request, µs'], rows)}" if rows else ""
+    return f"## Slopes of this gateway\n\n{_table(['gateway', 'load', 'CPU per request, µs'], rows)}" if rows else ""
+
+
+def _density(report: Report) -> str:
+    if not report.density:
+        return ""
+    rows = [
+        [f"{streams:,}", f"{interval_ms(streams):,}", _microseconds(found)]
+        for streams in (FEW, MANY)
+        if (found := steady_cost(report.density, streams)) is not None
+    ]
+    return (
+        "## The same chunks in few streams and in many\n\n5,000 chunks a second; while all streams are open, so without "
+        f"the requests' own share.\n\n{_table(['streams', 'one chunk each, ms', 'CPU per chunk, µs'], rows)}"
+    )
 
 
 def _leaving(report: Report) -> str:
@@ -215,6 +234,11 @@ def _failures(report: Report) -> str:
     faults += [
         f"- {each.gateway}, {each.streams:,} streams: {_reasons(each.failures.items())}"
         for each in (*report.held, *report.many)
+        if each.failures
+    ]
+    faults += [
+        f"- {OWN}, {each.streams:,} streams, round {each.round}: {_reasons(each.failures.items())}"
+        for each in report.density
         if each.failures
     ]
     return "## Answers that were not whole\n\n" + "\n".join(faults) + "\n" if faults else ""

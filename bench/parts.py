@@ -3,15 +3,17 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
+from bench.density import density
 from bench.gateways import NGINX, OWN, OWN_TWO
 from bench.ground import Ground
 from bench.held import fairness, hold, hold_many
 from bench.leaving import leak, releases
 from bench.report import Report
 
-PARTS = ("held", "many", "fairness", "gone", "aborts")
+PARTS = ("held", "many", "density", "fairness", "gone", "aborts")
 _MANY = ((OWN, 5000), (NGINX, 5000), (OWN_TWO, 10_000))
 _FAIRNESS_REPEATS = 3
+_DENSITY_ROUNDS = 3
 
 Step = tuple[str, Callable[[], None]]
 
@@ -25,6 +27,8 @@ def steps(base: Ground, report: Report, parts: Collection[str], gateways: Sequen
         for name, streams in _MANY:
             if name in (*gateways, OWN_TWO):
                 yield f"{streams:,} streams held by {name}", partial(_hold_many, base, report, name, streams)
+    if "density" in parts:
+        yield "as many chunks in few streams and in many", partial(_thin_out, base, report)
     if "fairness" in parts:
         yield "streams beside a client of large prompts", partial(_be_fair, base, report)
     if "gone" in parts:
@@ -40,6 +44,10 @@ def _hold(base: Ground, report: Report, name: str) -> None:
 
 def _hold_many(base: Ground, report: Report, name: str, streams: int) -> None:
     report.many.append(hold_many(base, name, streams))
+
+
+def _thin_out(base: Ground, report: Report) -> None:
+    report.density.extend(density(base, _DENSITY_ROUNDS))
 
 
 def _be_fair(base: Ground, report: Report) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.density import Steady
 from bench.held import Fairness, Held
 from bench.leaving import Leak, Release
 from bench.rounds import Row
@@ -25,6 +26,7 @@ class Report:
     memory_kb: dict[str, dict[str, int]] = field(default_factory=dict)
     held: list[Held] = field(default_factory=list)
     many: list[Held] = field(default_factory=list)
+    density: list[Steady] = field(default_factory=list)
     fairness: Fairness | None = None
     releases: list[Release] = field(default_factory=list)
     leak: Leak | None = None
@@ -46,6 +48,7 @@ def _report(told: dict[str, Any]) -> Report:
     told["rows"] = [Row(**row) for row in told["rows"]]
     told["held"] = [Held(**row) for row in told["held"]]
     told["many"] = [Held(**row) for row in told["many"]]
+    told["density"] = [Steady(**row) for row in told.get("density", ())]
     told["releases"] = [Release(**row) for row in told["releases"]]
     told["fairness"] = Fairness(**told["fairness"]) if told["fairness"] else None
     told["leak"] = Leak(**told["leak"]) if told["leak"] else None

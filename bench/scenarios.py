@@ -11,6 +11,7 @@ from bench.gateways import (
     NGINX,
     OWN,
     OWN_FREE,
+    OWN_KEYS,
     OWN_REDIS,
     OWN_TLS,
     STOCK,
@@ -83,5 +84,8 @@ SLOPES: Sequence[Scenario] = (
         for name, size in (("100 KB", 100_000), ("1 MB", 1_000_000))
     ),
     Scenario("c1 10 MB", _closed(_WHOLE, 1, 10_000_000), (OWN,), "1 caller, 10 MB of prompt"),
+    Scenario(
+        "keys", _closed(_WHOLE, 4), (OWN, OWN_KEYS), "4 callers, 60 bytes of prompt, each request with the next key"
+    ),
     Scenario("c512", _closed(_WHOLE, 512), (OWN_REDIS,), "512 callers, counts in Redis"),
 )
