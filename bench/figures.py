@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bench.rounds import Row
 
 Value = Callable[[Row], float]
+# Of the requests of a row. What is refused is cheap: a row with more of it says nothing of what an answer costs.
+_MAX_FAILED_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ def latency_p99(row: Row) -> float:
 
 
 def spread(rows: Sequence[Row], scenario: str, gateway: str, value: Value = cost) -> Spread | None:
-    """None when it was not measured."""
-    values = [value(row) for row in rows if (row.scenario, row.gateway) == (scenario, gateway)]
+    """None when it was not measured, or mostly failed."""
+    values = [value(row) for row in _sound(rows) if (row.scenario, row.gateway) == (scenario, gateway)]
     return Spread(statistics.median(values), min(values), max(values)) if values else None
 
 
@@ -43,6 +45,10 @@ def added(rows: Sequence[Row], gateway: tuple[str, str], direct: tuple[str, str]
     return _paired(rows, gateway, direct, value, lambda one, other: one - other)
 
 
+def _sound(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if sum(row.failures.values()) <= _MAX_FAILED_SHARE * row.requests]
+
+
 def _paired(
     rows: Sequence[Row],
     first: tuple[str, str],
@@ -50,7 +56,7 @@ def _paired(
     value: Value,
     combine: Callable[[float, float], float | None],
 ) -> Spread | None:
-    by_round = {(row.round, row.scenario, row.gateway): value(row) for row in rows}
+    by_round = {(row.round, row.scenario, row.gateway): value(row) for row in _sound(rows)}
     combined = [
         result
         for (number, *key), one in by_round.items()

@@ -241,7 +241,10 @@ def _failures(report: Report) -> str:
         for each in report.density
         if each.failures
     ]
-    return "## Answers that were not whole\n\n" + "\n".join(faults) + "\n" if faults else ""
+    if not faults:
+        return ""
+    meaning = "Where more than 1% failed in a round, the round gives no figure: what is refused is cheap."
+    return f"## Answers that were not whole\n\n{meaning}\n\n" + "\n".join(faults) + "\n"
 
 
 def _goals(report: Report) -> str:

@@ -46,6 +46,15 @@ def test_only_rounds_that_have_both_count() -> None:
     assert ratio(ROWS[:3], ("small", STOCK), ("small", OWN)) is None
 
 
+@pytest.mark.parametrize(("failed", "expected"), [(1, 150.0), (2, 200.0)])
+def test_a_round_in_which_much_failed_gives_no_figure(failed: int, expected: float) -> None:
+    rows = [replace(row(1, OWN, 100.0), failures={"status 429": failed}), row(2, OWN, 200.0), row(1, STOCK, 300.0)]
+    found = spread(rows, "small", OWN)
+    assert found is not None
+    assert found.median == expected
+    assert (ratio(rows, ("small", STOCK), ("small", OWN)) is None) is (failed > 1)
+
+
 def test_what_was_not_measured_has_no_figure() -> None:
     assert spread(ROWS, "paced", OWN) is None
     assert all(goal.value is None for goal in goals(report()))
