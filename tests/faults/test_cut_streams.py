@@ -162,10 +162,10 @@ def gateway(copilot: PlayedCopilot) -> Iterator[GatewayProcess]:
         yield gateway
 
 
-def ask(gateway: GatewayProcess, name: str) -> Reply:
+def ask(gateway: GatewayProcess, protocol: str, model: str = "") -> Reply:
     """IncompleteRead when the answer breaks off."""
-    protocol = upstream_of(name)
-    return gateway.request("POST", PATHS[protocol], BODIES[protocol])
+    named = {"model": model} if model else {}
+    return gateway.request("POST", PATHS[protocol], {**BODIES[protocol], **named})
 
 
 def piecewise(*pieces: bytes) -> Act:
@@ -201,7 +201,7 @@ def test_the_gateway_forwards_the_very_bytes_in_whatever_pieces_they_come(
     for count in (*[1] * _CUT_COUNT, 4, 12):
         places = sorted(dice.sample(range(1, len(answer)), count))
         copilot.play(piecewise(*cut_at(answer, places)))
-        reply = ask(gateway, name)
+        reply = ask(gateway, upstream_of(name))
         assert (reply.status, reply.body) == (200, stream), places
 
 
@@ -220,18 +220,59 @@ def test_a_caller_is_told_that_the_upstream_died_wherever_it_does(
 
 def assert_told_of_the_death(gateway: GatewayProcess, name: str, at: int) -> None:
     """With a status, with the protocol's last event, or by an answer that breaks off."""
-    stream = stored(name)
+    stream, protocol = stored(name), upstream_of(name)
     try:
-        reply = ask(gateway, name)
+        reply = ask(gateway, protocol)
     except IncompleteRead:
         return
     if reply.status != 200:
-        assert reply.status == 502, at
-        assert json.loads(reply.body)["error"]
+        assert_bad_gateway(reply)
     elif reply.body != stream:
-        error = ERROR_END[upstream_of(name)].search(reply.body)
-        assert error, (at, reply.body)
-        before = reply.body[: error.start()]
+        before = before_the_error(protocol, reply.body)
         assert stream.startswith(before), at
         assert before.endswith(b"\n\n")
-        assert not TERMINAL.search(before)
+
+
+# Who asks in another protocol than Copilot's for this model.
+TRANSLATED = [
+    ("chat", "gpt-5.1-codex", "responses-escapes"),
+    ("messages", "gpt-5.1-codex", "responses-escapes"),
+    ("messages", "gpt-4.1", "gpt-escapes"),
+    ("responses", "gpt-4.1", "gpt-escapes"),
+    ("responses", "claude-sonnet-4.5", "messages-escapes"),
+    ("completions", "gpt-4.1", "gemini-escapes"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "model", "name"), TRANSLATED)
+def test_a_caller_of_another_protocol_is_told_too(
+    gateway: GatewayProcess, copilot: PlayedCopilot, protocol: str, model: str, name: str
+) -> None:
+    answer, dice = in_chunks(stored(name)), random.Random(_SEED)
+    copilot.play(piecewise(answer))
+    assert TERMINAL.search(ask(gateway, protocol, model).body)
+    last_event = answer.rindex(b"}")
+    for count, at in enumerate(sorted(dice.sample(range(last_event), _DEATH_COUNT))):
+        copilot.play(dying((Chat.close, Chat.reset)[count % 2], answer[:at], is_read=count % 4 == 1))
+        try:
+            reply = ask(gateway, protocol, model)
+        except IncompleteRead:
+            continue
+        if reply.status != 200:
+            assert_bad_gateway(reply)
+        else:
+            before_the_error(protocol, reply.body)
+
+
+def assert_bad_gateway(reply: Reply) -> None:
+    assert reply.status == 502
+    assert json.loads(reply.body)["error"]
+
+
+def before_the_error(protocol: str, body: bytes) -> bytes:
+    """What came before the event that tells of a failure. AssertionError without one, or when it follows an end."""
+    error = ERROR_END[protocol].search(body)
+    assert error, body
+    before = body[: error.start()]
+    assert not TERMINAL.search(before)
+    return before
