@@ -114,7 +114,7 @@ def test_a_transport_whose_far_end_dies_tells_no_end(
 ) -> None:
     stream = stored(name)
     answer = framing(stream)
-    for at in range(0, len(answer), 1 if framing is in_chunks else 3):
+    for at in range(0, len(answer), 1 if framing is in_chunks else 7):
         came = transported(name, [answer[:at]])
         assert_no_short_end(came, stream)
         # Where the answer tells its own end, the codec is not needed to see that it is cut.
@@ -146,7 +146,7 @@ ERROR_END = {
 }
 BY_PROTOCOL = ("gpt-escapes", "messages-escapes", "responses-escapes", "completions-clean")
 _CUT_COUNT = 8
-_DEATH_COUNT = 10
+_DEATH_COUNT = 8
 
 
 @pytest.fixture(scope="module")
