@@ -7,7 +7,8 @@ import random
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.client import IncompleteRead
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from copilotapi.errors import UpstreamFailed
 from copilotapi.upstream.connections import ConnectionPool
 from copilotapi.upstream.transport import Clocks, Transport
-from tests.faults.played_copilot import Act, Chat, PlayedCopilot
+from tests.faults.played_copilot import DONE, Act, Chat, PlayedCopilot, event
 from tests.gateway_process import GatewayProcess, Reply
 from tests.protocols.cut import TERMINAL, Came, at_random, cut_at, relay
 from tests.protocols.stored import stored, upstream_of
@@ -27,11 +28,11 @@ CLOCKS = Clocks(connect_seconds=2, first_byte_seconds=5, idle_seconds=5, total_s
 _SEED = 20261127
 
 
-def in_chunks(stream: bytes) -> bytes:
+def in_chunks(stream: bytes, sizes: Sequence[int] = (1, 2, 7, 60, 200)) -> bytes:
     """In HTTP chunks that begin and end anywhere, some with an extension."""
     dice, answer, start = random.Random(_SEED), HEAD + b"Transfer-Encoding: chunked\r\n\r\n", 0
     while start < len(stream):
-        data = stream[start : start + dice.choice([1, 2, 7, 60, 200])]
+        data = stream[start : start + dice.choice(sizes)]
         answer += b"%x%b\r\n%b\r\n" % (len(data), dice.choice([b"", b"", b";part=1"]), data)
         start += len(data)
     return answer + b"0\r\n\r\n"
@@ -146,6 +147,8 @@ ERROR_END = {
 }
 BY_PROTOCOL = ("gpt-escapes", "messages-escapes", "responses-escapes", "completions-clean")
 _CUT_COUNT = 8
+_AT_ONCE = 8
+_PIECES = 60
 _DEATH_COUNT = 8
 
 
@@ -203,6 +206,42 @@ def test_the_gateway_forwards_the_very_bytes_in_whatever_pieces_they_come(
         copilot.play(piecewise(*cut_at(answer, places)))
         reply = ask(gateway, upstream_of(name))
         assert (reply.status, reply.body) == (200, stream), places
+
+
+def test_long_streams_that_come_at_once_keep_their_bytes_apart(gateway: GatewayProcess, copilot: PlayedCopilot) -> None:
+    """Their events are shorter and longer than what is read at once."""
+    streams = {f"chat {number}.": long_stream(number) for number in range(_AT_ONCE)}
+    copilot.play()
+    with ThreadPoolExecutor(_AT_ONCE) as callers:
+        replies = {text: callers.submit(gateway.chat, text, stream=True) for text in streams}
+        chats = [copilot.next_chat() for _ in streams]
+        in_pieces_of = [pieces_of(streams[chat.body["messages"][0]["content"]]) for chat in chats]
+        for pieces in zip(*in_pieces_of, strict=True):
+            for chat, piece in zip(chats, pieces, strict=True):
+                chat.send(piece)
+        for chat in chats:
+            chat.close()
+        for text, stream in streams.items():
+            reply = replies[text].result(timeout=20)
+            assert (reply.status, reply.body == stream) == (200, True), text
+
+
+def long_stream(number: int) -> bytes:
+    dice = random.Random(number)
+    texts = [f'{number} é🚀"' * dice.choice([1, 1, 40, 9000]) for _ in range(12)]
+    spelled = [event(text) for text in texts]
+    return b"".join([*spelled, *map(unescaped, spelled), event("", "stop"), DONE])
+
+
+def unescaped(frame: bytes) -> bytes:
+    """The same JSON with its letters as they are."""
+    return b"data: " + json.dumps(json.loads(frame[6:]), ensure_ascii=False).encode() + b"\n\n"
+
+
+def pieces_of(stream: bytes) -> list[bytes]:
+    answer = in_chunks(stream, (7, 200, 5000, 70_000))
+    places = sorted(random.Random(len(stream)).sample(range(1, len(answer)), _PIECES - 1))
+    return list(cut_at(answer, places))
 
 
 @pytest.mark.parametrize("end", [Chat.close, Chat.reset])
