@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 REDACTED = "[redacted]"
 _SHORTEST_SECRET = 6
+# So many are looked for one by one.
+_FEW = 24
 
 # A word starts after anything but a letter or digit, or after an escape that ends in one: \n, %2F, \x1b, \u0022.
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
@@ -69,8 +71,19 @@ class Redactor:
         spellings = long_enough | {quote(secret, safe="") for secret in long_enough}
         # A secret may contain another one; the longest goes first.
         self._spellings = sorted(spellings, key=len, reverse=True)
+        self._by_beginning: dict[str, list[str]] = {}
+        if len(spellings) > _FEW:
+            for spelling in self._spellings:
+                self._by_beginning.setdefault(spelling[:_SHORTEST_SECRET], []).append(spelling)
 
     def __call__(self, text: str) -> str:
-        for spelling in self._spellings:
+        for spelling in self._possible(text) if self._by_beginning else self._spellings:
             text = text.replace(spelling, REDACTED)
         return redact(text)
+
+    def _possible(self, text: str) -> list[str]:
+        """Of many secrets, those whose beginning is in the text: thousands of keys must not make each line slow."""
+        known = self._by_beginning
+        beginnings = {text[at : at + _SHORTEST_SECRET] for at in range(len(text) - _SHORTEST_SECRET + 1)}
+        found = [spelling for beginning in beginnings if beginning in known for spelling in known[beginning]]
+        return sorted(found, key=len, reverse=True)

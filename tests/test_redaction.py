@@ -71,6 +71,19 @@ def test_known_secrets_are_removed_whatever_they_look_like() -> None:
     assert redactor(f"gho_{CANARY}") == "[redacted]"
 
 
+def test_of_thousands_of_secrets_each_is_found_wherever_it_stands() -> None:
+    secrets = [f"plain words {number:05d}/secret" for number in range(3000)]
+    redactor = Redactor([*secrets, "plain words 00077/secret and more", "words 00042"])
+    for secret in (secrets[0], secrets[1234], secrets[-1]):
+        assert redactor(f"before {secret}after") == "before [redacted]after"
+    assert redactor(f"{secrets[5]}{secrets[6]} {secrets[5]}") == "[redacted][redacted] [redacted]"
+    assert redactor("plain words 00077/secret and more") == "[redacted]"
+    assert redactor("their words 00042.") == "their [redacted]."
+    assert redactor("plain%20words%2000009%2Fsecret") == "[redacted]"
+    for innocent in ("", "plain", "plain words", "plain words 99999/secret"):
+        assert redactor(innocent) == innocent
+
+
 def test_a_secret_too_short_to_be_told_from_a_word_is_left() -> None:
     assert Redactor(["model", ""])("the model") == "the model"
 

@@ -8,14 +8,7 @@ import pytest
 from tests.protocols.cut import CLEAN, LINE_ENDS, NAMES, REPAIRED, TERMINAL, at_random, cut_at, relay, with_line_ends
 from tests.protocols.stored import stored
 
-_DONE_AMONG_CRLF = pytest.mark.xfail(
-    reason="a [DONE] that ends in CRLF passes where it is alone in its block", strict=True
-)
-_WITH_LINE_ENDS = [
-    pytest.param(name, line_ends, marks=[_DONE_AMONG_CRLF] if name == "messages-redacted" and line_ends != "LF" else [])
-    for name in NAMES
-    for line_ends in (*LINE_ENDS, "mixed")
-]
+_WITH_LINE_ENDS = [(name, line_ends) for name in NAMES for line_ends in (*LINE_ENDS, "mixed")]
 
 
 @pytest.mark.parametrize("name", CLEAN)

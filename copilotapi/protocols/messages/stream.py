@@ -21,6 +21,7 @@ _PLAIN_EVENT = re.compile(rb"^event: ?(?:content_block_(?:start|delta|stop)|ping
 # What a frame must hold to be worth parsing. Quotes inside JSON strings are escaped, so text cannot imitate these.
 _SUSPECT = re.compile(rb'"type": ?"(?:message_\w+|error)"|"error": ?\{|"copilot_|"amazon-bedrock-')
 _ADDITIONS = ("copilot_", "amazon-bedrock-")
+_CR = 0x0D
 _WRITTEN = ("text", "thinking", "partial_json")
 
 
@@ -162,6 +163,9 @@ class _Repair:
 
 def _is_clean(region: bytes) -> bool:
     """Every frame of the region is an event of a content block or a ping, with nothing to repair."""
+    # Where lines end otherwise, frames are not counted by their blank lines.
+    if _CR in region:
+        return False
     return len(_PLAIN_EVENT.findall(region)) == region.count(b"\n\n") and _SUSPECT.search(region) is None
 
 
