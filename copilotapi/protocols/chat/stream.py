@@ -17,7 +17,7 @@ from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
 from copilotapi.sse import Frame, FrameBuffer, as_frame, dump, frame_end, joined, load
 
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 2048
 # What a stream's chunks tell word by word.
 _TEXT_KEYS = ("content", "reasoning_text")
 

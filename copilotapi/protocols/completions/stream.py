@@ -15,7 +15,7 @@ from copilotapi.protocols.completions.encode import encode_usage
 from copilotapi.protocols.conversation import JSON, Delta, Finished, FinishReason, Started, TextDelta, Usage
 from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 2048
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
 _COMPLETE = re.compile(rb'"object": ?"text_completion"')
 

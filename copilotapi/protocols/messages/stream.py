@@ -16,7 +16,7 @@ from copilotapi.protocols.messages.errors import told_error
 from copilotapi.protocols.messages.usage import decode_usage, merged
 from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 2048
 _PLAIN_EVENT = re.compile(rb"^event: ?(?:content_block_(?:start|delta|stop)|ping)$", re.MULTILINE)
 # What a frame must hold to be worth parsing. Quotes inside JSON strings are escaped, so text cannot imitate these.
 _SUSPECT = re.compile(rb'"type": ?"(?:message_\w+|error)"|"error": ?\{|"copilot_|"amazon-bedrock-')

@@ -18,7 +18,7 @@ from copilotapi.protocols.responses.names import item_id
 from copilotapi.protocols.responses.usage import completed_usage, decode_usage, encode_usage
 from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
 
-_SAMPLE_BYTES = 4096
+_SAMPLE_BYTES = 2048
 _TERMINAL = ("response.completed", "response.incomplete")
 _BEGINNING = "response.created"
 _WRITTEN = (
