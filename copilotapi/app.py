@@ -120,7 +120,9 @@ def create_app(settings: Settings, *, handler: CompletionHandler | None = None) 
     app.register_blueprint(admin.build(account, ledger, account.quota))
     app.register_blueprint(status.build(account, catalogue, store, metrics, about))
     app.register_blueprint(explorer.build(**about))
-    app.extensions["copilotapi.refresher"] = Refresher(account, catalogue, _prober(store), _closer(store, transport))
+    app.extensions["copilotapi.refresher"] = Refresher(
+        account, catalogue, _tidier(store, transport), _closer(store, transport)
+    )
     if settings.trusted_proxy_count:
         hops = settings.trusted_proxy_count
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
@@ -206,8 +208,13 @@ def build_credentials(settings: Settings, transport: Transport, store: Store, me
     )
 
 
-def _prober(store: Store) -> Callable[[], object]:
-    return store.probe if isinstance(store, RedisStore) else lambda: None
+def _tidier(store: Store, transport: Transport) -> Callable[[], None]:
+    def tidy() -> None:
+        if isinstance(store, RedisStore):
+            store.probe()
+        transport.drop_stale()
+
+    return tidy
 
 
 def _closer(store: Store, transport: Transport) -> Callable[[], None]:

@@ -22,12 +22,12 @@ class Refresher:
         self,
         credentials: Credentials | NoAccount,
         catalogue: Catalogue,
-        probe_store: Callable[[], object],
+        tidy: Callable[[], object],
         on_stop: Callable[[], object],
     ) -> None:
         self._credentials = credentials
         self._catalogue = catalogue
-        self._probe_store = probe_store
+        self._tidy = tidy
         self._on_stop = on_stop
         self._scheduler: BackgroundScheduler | None = None
 
@@ -57,7 +57,7 @@ class Refresher:
 
     def tick(self) -> None:
         """What is due by now. Failures are logged where they happen and kept for /ready."""
-        self._probe_store()
+        self._tidy()
         self._credentials.refresh_if_due()
         if self._credentials.status().seconds_left is not None:
             self._catalogue.refresh_if_due()

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from copilotapi.upstream.tls import TlsStream
 
 # Idle sockets are dropped before the far end is likely to: load balancers commonly close after 60 s of silence.
 _MAX_IDLE_SECONDS = 50.0
-_MAX_IDLE_SOCKETS = 64
+# As many streams may end together and as many begin.
+_MAX_IDLE_SOCKETS = 512
 _MAX_PROXY_HEAD_BYTES = 16_384
 # Of a connection that should have nothing to say.
 _PEEKED_BYTES = 4096
@@ -116,14 +118,14 @@ class ConnectionPool:
 
     network: Network
     clock: Callable[[], float] = time.monotonic
-    _idle: dict[Origin, list[Connection]] = field(default_factory=dict)
+    _idle: dict[Origin, deque[Connection]] = field(default_factory=dict)
     _forks: int = field(default_factory=lambda: _forks)
     _context: ssl.SSLContext | None = None
     _sweeper: Sweeper = field(default_factory=Sweeper)
 
     def take_idle(self, origin: Origin) -> Connection | None:
         self._forget_after_fork()
-        idle = self._idle.get(origin, ())
+        idle = self._idle.get(origin) or ()
         while idle:
             connection = idle.pop()
             if self.clock() - connection.idle_since < _MAX_IDLE_SECONDS and connection.is_alive():
@@ -133,12 +135,20 @@ class ConnectionPool:
         return None
 
     def give_back(self, connection: Connection) -> None:
-        idle = self._idle.setdefault(connection.origin, [])
+        idle = self._idle.setdefault(connection.origin, deque())
         if len(idle) >= _MAX_IDLE_SOCKETS:
             connection.close()
             return
         connection.idle_since = self.clock()
         idle.append(connection)
+
+    def drop_stale(self) -> None:
+        self._forget_after_fork()
+        latest = self.clock() - _MAX_IDLE_SECONDS
+        for idle in self._idle.values():
+            # The longest idle come first.
+            while idle and idle[0].idle_since <= latest:
+                idle.popleft().close()
 
     def open(self, origin: Origin, timeout_seconds: float) -> Connection:
         deadline = self.clock() + timeout_seconds

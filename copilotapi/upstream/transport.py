@@ -126,6 +126,10 @@ class Transport(BaseAdapter):
             _ = response.content
         return response
 
+    def drop_stale(self) -> None:
+        """Closes connections that have been idle for too long to serve again."""
+        self._pool.drop_stale()
+
     def close(self) -> None:
         self._pool.close()
 

@@ -1,4 +1,5 @@
 import http.client
+import queue
 import random
 import socket
 import threading
@@ -373,3 +374,29 @@ def test_what_we_accept_the_standard_library_reads_the_same_way() -> None:
             accepted += 1
             assert ours == _by_http_client(bytes(mutated)), bytes(mutated)
     assert accepted > 20
+
+
+def test_connections_idle_for_too_long_are_closed_and_the_others_serve_again() -> None:
+    now = 1000.0
+    ended: queue.Queue[int] = queue.Queue()
+
+    def answer(connection: socket.socket, number: int) -> None:
+        while read_request(connection):
+            connection.sendall(OK)
+        ended.put(number)
+
+    with RawServer(answer) as server:
+        transport = Transport(clocks=CLOCKS, clock=lambda: now)
+        patient = Clocks(connect_seconds=5, first_byte_seconds=1000, idle_seconds=1000, total_seconds=1000)
+        exchanges = [begin(server.url, transport, patient) for _ in range(2)]
+        assert whole(exchanges[0]) == b"ok"
+        now += 30
+        assert whole(exchanges[1]) == b"ok"
+        now += 30
+        transport.drop_stale()
+        assert ended.get(timeout=5) == 0
+        assert whole(begin(server.url, transport)) == b"ok"
+        assert server.accepted == 2
+        now += 60
+        transport.drop_stale()
+        assert ended.get(timeout=5) == 1
