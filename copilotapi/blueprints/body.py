@@ -82,13 +82,15 @@ def _read(incoming: Incoming, max_bytes: int) -> bytes:
     environ = incoming.environ
     stream = environ["wsgi.input"] if environ.get("wsgi.input_terminated") else incoming.stream
     length = _length(environ)
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     incoming.caller_socket.limit_waits(_GAP_SECONDS)
     try:
         with nullcontext() if has_come(stream, length) else limit_total(_TOTAL_SECONDS):
-            while len(body) != length and (received := stream.read(min(_READ_BYTES, max_bytes + 1 - len(body)))):
-                body += received
-                if len(body) > max_bytes:
+            while size != length and (received := stream.read(min(_READ_BYTES, max_bytes + 1 - size))):
+                pieces.append(received)
+                size += len(received)
+                if size > max_bytes:
                     raise too_large(max_bytes)
                 if len(received) == _READ_BYTES:
                     let_others_run()
@@ -97,9 +99,9 @@ def _read(incoming: Incoming, max_bytes: int) -> bytes:
         raise ApiError(message, status=408, kind="invalid_request_error", code="request_timeout") from exc
     except (OSError, ParseException, HTTPException) as exc:
         raise bad_request("The body could not be read: it ended early or its framing is broken.") from exc
-    if length is not None and len(body) < length:
+    if length is not None and size < length:
         raise bad_request("The body is shorter than its Content-Length.")
-    return bytes(body)
+    return b"".join(pieces)
 
 
 def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:

@@ -6,7 +6,6 @@ and its read timeout is no deadline. See docs/decisions/0001-own-transport.md.
 
 import contextlib
 import functools
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,8 @@ _FOREVER_SECONDS = 86_400.0
 # After a stream's last event only the framing's end is still to come, in the same packet or right behind it.
 _END_SECONDS = 0.01
 _READS_OF_AN_END = 4
-_LINE_BREAK = re.compile(r"[\r\n]")
+# A longer body is not copied behind its head, to go out with it.
+_LONG_BYTES = 262_144
 # Few URLs are asked for, again and again.
 _REMEMBERED_URLS = 256
 
@@ -95,8 +95,8 @@ class Transport(BaseAdapter):
         """Connects; the first `wait_head` sends the request. UpstreamFailed when no connection could be made,
         ValueError on a line break inside a header."""
         target = _target(url)
-        message = _request_bytes(method, target, headers, body)
-        return SocketExchange(self._pool, target.origin, method, message, clocks or self.clocks, self._clock)
+        parts = _request_parts(method, target, headers, body)
+        return SocketExchange(self._pool, target.origin, method, parts, clocks or self.clocks, self._clock)
 
     def send(
         self,
@@ -148,7 +148,7 @@ class SocketExchange:
 
     __slots__ = (
         *("_aborted", "_answer", "_clock", "_clocks", "_connection", "_deadline", "_has_come", "_is_sent"),
-        *("_message", "_method", "_origin", "_pool", "_total_deadline"),
+        *("_method", "_origin", "_parts", "_pool", "_total_deadline"),
     )
 
     def __init__(
@@ -156,14 +156,14 @@ class SocketExchange:
         pool: ConnectionPool,
         origin: Origin,
         method: str,
-        message: bytes,
+        parts: tuple[bytes, ...],
         clocks: Clocks,
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._origin = origin
         self._method = method
-        self._message = message
+        self._parts = parts
         self._clocks = clocks
         self._clock = clock
         self._total_deadline = clock() + clocks.total_seconds
@@ -185,7 +185,7 @@ class SocketExchange:
                 raise self._cut()
             self._answer.feed(received)
         # What was sent will not be sent again; a long prompt need not lie here as long as its answer takes.
-        self._message = b""
+        self._parts = ()
         self._deadline = self._clock() + self._clocks.idle_seconds
         return AnswerHead(self._answer.status, Headers(self._answer.fields))
 
@@ -257,7 +257,8 @@ class SocketExchange:
                 left = min(self._deadline, self._total_deadline) - self._clock()
                 if left <= 0:
                     raise TimeoutError
-                self._connection.send(self._message, left)
+                for part in self._parts:
+                    self._connection.send(part, left)
             except TimeoutError as exc:
                 raise self._timed_out("it did not take the request") from exc
             except OSError as exc:
@@ -392,12 +393,14 @@ def _target(url: str) -> _Target:
     return _Target(origin_of(url), path, parts.netloc.rpartition("@")[2])
 
 
-def _request_bytes(method: str, target: _Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The request as it goes out, head and body in one piece. ValueError on a line break inside a header."""
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    if any(map(_LINE_BREAK.search, lines)):
-        raise ValueError("line break in a header")
+def _request_parts(method: str, target: _Target, headers: Mapping[str, str], body: bytes) -> tuple[bytes, ...]:
+    """The request as it goes out, in one piece unless it is long. ValueError on a line break inside a header."""
+    lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.host}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
     if (body or method == "POST") and "Content-Length" not in headers:
         lines.append(f"Content-Length: {len(body)}")
-    head = "\r\n".join([f"{method} {target.path} HTTP/1.1", f"Host: {target.host}", *lines, "\r\n"])
-    return head.encode("latin-1") + body
+    text = "\r\n".join(lines)
+    if not text.count("\n") == text.count("\r") == len(lines) - 1:
+        raise ValueError("line break in a header")
+    head = f"{text}\r\n\r\n".encode("latin-1")
+    return (head + body,) if len(body) < _LONG_BYTES else (head, body)
