@@ -55,9 +55,21 @@ def run_aside(work: Callable[[], T]) -> T:
 
 
 def let_others_run() -> None:
-    """A socket that always has more to read never lets go of the loop by itself."""
-    if is_cooperative():
-        sleep(0)
+    """For work that does not let go of the loop by itself: whoever can go on now, goes on first.
+
+    gevent's sleep(0) comes back before the loop has looked at any socket; this asks to be woken over one.
+    """
+    if not is_cooperative():
+        return
+    hub: Any = get_hub()
+    wake = hub.loop.async_()
+    wake.start(getcurrent().switch)
+    try:
+        wake.send()
+        hub.switch()
+    finally:
+        wake.stop()
+        wake.close()
 
 
 def limit_total(seconds: float) -> AbstractContextManager[object]:

@@ -87,3 +87,17 @@ gevent.joinall(waits, timeout=10)
 print(sorted(ended) == list(range(1, 200, 2)))
 """
     assert said(script) == ["True"]
+
+
+def test_work_that_lets_others_run_lets_those_run_whose_bytes_have_come() -> None:
+    script = """
+told = []
+def reader():
+    told.append(arrivals.recv(1, 20))
+gevent.spawn(reader)
+gevent.sleep(0)
+theirs.sendall(b"x")
+loop.let_others_run()
+print(told == [b"x"])
+"""
+    assert said(script) == ["True"]

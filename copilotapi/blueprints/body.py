@@ -17,6 +17,8 @@ from copilotapi.protocols.conversation import JSON
 
 _READ_BYTES = 65_536
 _MAX_DEPTH = 64
+# Parsing so much takes as long as a piece of somebody's stream may wait; what follows takes as long again.
+_LONG_BYTES = 262_144
 # A body that stalls this long, or takes this long in all, is given up (reliability: client body receive).
 _GAP_SECONDS = 10.0
 _TOTAL_SECONDS = 30.0
@@ -49,10 +51,14 @@ def json_body(incoming: Incoming, max_bytes: int) -> JSON:
         raise bad_request(_why_unreadable(body, exc)) from exc
     if not isinstance(parsed, dict):
         raise bad_request("The body must be a JSON object.")
+    if len(body) > _LONG_BYTES:
+        let_others_run()
     if _is_too_deep(parsed):
         raise bad_request(f"The body is nested deeper than {_MAX_DEPTH} levels.")
     if _may_be_ambiguous(body, parsed):
         _check_slowly(body)
+    if len(body) > _LONG_BYTES:
+        let_others_run()
     incoming.json_body, incoming.raw_body = parsed, body
     return parsed
 
