@@ -26,6 +26,8 @@ WATCH = "copilotapi.watch"
 Killed = GreenletExit
 
 _READABLE = 1
+# libev's lowest priority: what else has happened comes first.
+_LAST = -2
 # An application's send that makes no progress for this long is given up.
 _WRITE_STALL_SECONDS = 60.0
 # How long a caller may go on sending a body that was refused, and how long to close after that.
@@ -57,12 +59,12 @@ def run_aside(work: Callable[[], T]) -> T:
 def let_others_run() -> None:
     """For work that does not let go of the loop by itself: whoever can go on now, goes on first.
 
-    gevent's sleep(0) comes back before the loop has looked at any socket; this asks to be woken over one.
+    gevent's sleep(0) comes back before the loop has looked at any socket; this asks to be woken after those.
     """
     if not is_cooperative():
         return
     hub: Any = get_hub()
-    wake = hub.loop.async_()
+    wake = hub.loop.async_(priority=_LAST)
     wake.start(getcurrent().switch)
     try:
         wake.send()
