@@ -79,6 +79,11 @@ def repair_stream(
             yield None
             continue
         tally.count(region)
+        if skeleton is not None:
+            taken, end = skeleton.take(region, 0)
+            if end == len(region):
+                yield taken
+                continue
         yield from joined(repair.region(region))
         if tally.is_complete:
             return
