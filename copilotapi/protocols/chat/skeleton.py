@@ -39,8 +39,8 @@ class Skeleton:
         ):
             return b""
         text = block[self._text_begins : self._text_ends]
-        # With an escape in it the text has to be looked at more closely.
-        if _QUOTE in text or _BACKSLASH in text or _LF in text or _CR in text:
+        # Escapes, or more than one frame: then the text has to be looked at more closely.
+        if (_QUOTE in text or _BACKSLASH in text or _LF in text or _CR in text) and not _TEXT.fullmatch(text):
             return b""
         return block if self._is_unchanged else b"".join((self._new_before, text, self._new_after))
 
