@@ -43,6 +43,8 @@ def log_events() -> set[str]:
                 events.update(_strings(event))
             case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "logger"), attr=method), args=[event, *_]):
                 events.update(_strings(event) if method in _LOG_METHODS else ())
+            case ast.Call(func=ast.Name(id="FactRecord"), args=[_, _, event, *_]):
+                events.update(_strings(event))
             case ast.Call(func=ast.Attribute(attr="makeLogRecord"), args=[ast.Dict(keys=keys, values=values)]):
                 events.update(*(_strings(v) for k, v in zip(keys, values, strict=True) if "msg" in _strings(k)))
     return events
