@@ -350,7 +350,7 @@ def test_the_sizes_and_times_fit_those_of_the_gateway() -> None:
     assert defaults["max_body_bytes"] < largest_body_bytes
     assert directive("client_body_buffer_size") == directive("client_max_body_size")
     assert int(directive("proxy_read_timeout").removesuffix("s")) > defaults["total_timeout"]
-    own = (Path(__file__).parents[2] / "copilotapi" / "worker.py").read_text()
+    own = (Path(__file__).parents[2] / "copilotapi" / "server" / "worker.py").read_text()
     [silent_seconds] = re.findall(r"^_SILENT_SECONDS = (.+)$", own, re.M)
     upstream = SHIPPED.read_text().partition("server {")[0]
     [kept] = re.findall(r"keepalive_timeout (\d+)s;", upstream)
