@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
@@ -43,8 +45,9 @@ class RedisServer:
         self._folder = Path(tempfile.mkdtemp(prefix="redis-test-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
-        # For looking in from outside: patient, and not the connections of whatever is tested.
-        self.client = redis.Redis(port=self.port, socket_timeout=10, protocol=2)
+        # For looking in from outside: patient, and not the connections of whatever is tested. To redis-py a password that is
+        # wanted is a lost connection, which it would try for again and again for four seconds.
+        self.client = redis.Redis(port=self.port, socket_timeout=10, protocol=2, retry=Retry(NoBackoff(), 3))
 
     @property
     def url(self) -> str:

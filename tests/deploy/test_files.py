@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from copilotapi.settings import Settings, SettingsError
 from tests.deploy.shipped import (
@@ -221,7 +223,10 @@ def test_redis_takes_its_password_from_the_file_and_shows_it_nowhere(tmp_path: P
             assert eventually(lambda: subprocess.run(["sh", "-c", check], capture_output=True).returncode == 0, 10)
             assert "canary" not in Path(f"/proc/{server.pid}/cmdline").read_text()
             assert (tmp_path / "redis.conf").stat().st_mode & 0o077 == 0
-            with redis.Redis(port=port) as client, pytest.raises(redis.AuthenticationError):
+            with (
+                redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as client,
+                pytest.raises(redis.AuthenticationError),
+            ):
                 client.ping()
         finally:
             server.terminate()
