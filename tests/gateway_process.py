@@ -1,5 +1,6 @@
 """The gateway as an operator runs it: gunicorn with the shipped configuration, in a process group of its own."""
 
+import atexit
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +55,7 @@ class GatewayProcess:
             **settings,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self._ends_by = 0.0
 
     @property
     def url(self) -> str:
@@ -63,6 +66,7 @@ class GatewayProcess:
         return self.log_path.read_text(errors="replace")
 
     def start(self, wait_for: str = "/ready") -> "GatewayProcess":
+        _clear_away()
         command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py")]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -81,21 +85,35 @@ class GatewayProcess:
         return self
 
     def stop(self) -> None:
-        process = self.process
-        if process is not None and process.poll() is None:
-            process.terminate()
+        """Returns once it has ended."""
+        self._tell_to_end()
+        self.await_end()
+
+    def has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None or time.monotonic() >= self._ends_by
+
+    def await_end(self) -> None:
+        """After it was told to."""
+        if self.process is not None:
             try:
-                process.wait(_STOP_SECONDS)
+                self.process.wait(max(self._ends_by - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
         self._folder.cleanup()
 
     def __enter__(self) -> "GatewayProcess":
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
-        self.stop()
+        """Nobody looks at it any more: while it ends in order, which takes a second, the next test begins."""
+        self._tell_to_end()
+        _ending.append(self)
+
+    def _tell_to_end(self) -> None:
+        self._ends_by = time.monotonic() + _STOP_SECONDS
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
 
     def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         """`body` is sent as JSON, or as it is when it is bytes."""
@@ -131,6 +149,23 @@ class GatewayProcess:
                 pass
             time.sleep(0.05)
         raise AssertionError(f"the gateway did not get ready:\n{self.log}")
+
+
+_ending: list[GatewayProcess] = []
+
+
+def _clear_away() -> None:
+    for gateway in [each for each in _ending if each.has_ended()]:
+        # Another thread may be at it.
+        with suppress(ValueError):
+            _ending.remove(gateway)
+            gateway.await_end()
+
+
+@atexit.register
+def _await_all_ends() -> None:
+    while _ending:
+        _ending.pop().await_end()
 
 
 def free_port() -> int:
