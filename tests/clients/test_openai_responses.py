@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from copilotapi.simulator import Simulator
 from copilotapi.simulator.recorder import Recorded
+from tests.beside import begun_with_the_module
 from tests.faults.played_copilot import PlayedCopilot, saying, streamed
 from tests.gateway_process import GatewayProcess
 from tests.raw_client import RawClient, head
@@ -734,23 +735,34 @@ def test_a_websocket_needs_a_key_like_everything_else(simulator: Simulator) -> N
         assert client.reply().status == 401
 
 
-def test_heartbeats_fall_between_frames_and_no_client_minds_them(asking: Callable[[str], Asked]) -> None:
+def fall_silent() -> list[bytes]:
     """Beside each other: each waits longer than the ten seconds after which the first heartbeat comes."""
     silence = "stall_seconds=11]] Hello there"
+    with (
+        Simulator() as simulator,
+        GatewayProcess(simulator.url, RATE_LIMIT_PER_MINUTE="0") as gateway,
+        client_of(gateway) as client,
+        ThreadPoolExecutor(2 * len(_PATHS)) as pool,
+    ):
 
-    def read(model: str) -> bytes:
-        """What falls silent in the middle of an event."""
-        return asking(model).raw_stream(f"[[simulate: stall after_bytes=1000 {silence}")
+        def read(model: str) -> bytes:
+            """What falls silent in the middle of an event."""
+            return Asked(client, model, simulator).raw_stream(f"[[simulate: stall after_bytes=1000 {silence}")
 
-    def accumulate(model: str) -> bytes:
-        return asking(model).streamed(f"[[simulate: stall after_events=4 {silence}")[1].output_text.encode()
+        def accumulate(model: str) -> bytes:
+            asked = Asked(client, model, simulator)
+            return asked.streamed(f"[[simulate: stall after_events=4 {silence}")[1].output_text.encode()
 
-    def ask(told: tuple[Callable[[str], bytes], str]) -> bytes:
-        return told[0](told[1])
+        raw, texts = pool.map(read, _PATHS), pool.map(accumulate, _PATHS)
+        return [*raw, *texts]
 
-    with ThreadPoolExecutor(2 * len(_PATHS)) as pool:
-        raw = list(pool.map(ask, [(read, model) for model in _PATHS] + [(accumulate, model) for model in _PATHS]))
-    for received in raw[: len(_PATHS)]:
-        assert b"\n\n:" in received
-        assert frames(received)[-1][0] == "response.completed"
-    assert all(b"Hello there" in text for text in raw[len(_PATHS) :])
+
+silent = begun_with_the_module(fall_silent, "test_heartbeats_fall_between_frames_and_no_client_minds_them")
+
+
+def test_heartbeats_fall_between_frames_and_no_client_minds_them(silent: Future[list[bytes]]) -> None:
+    received = silent.result()
+    for raw in received[: len(_PATHS)]:
+        assert b"\n\n:" in raw
+        assert frames(raw)[-1][0] == "response.completed"
+    assert all(b"Hello there" in text for text in received[len(_PATHS) :])

@@ -6,16 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from copilotapi.simulator import Simulator
+from tests.beside import begun_with_the_module
 from tests.faults.played_copilot import PlayedCopilot, answered, exchanged, refused, response, saying
 from tests.faults.processes import eventually, worker_connected_to
 from tests.gateway_process import GITHUB_TOKEN, GatewayProcess, Reply
 from tests.raw_server import RawServer
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, require_redis
 
 NO_SEAT = {
     "message": "Resource not accessible by integration",
@@ -100,23 +101,28 @@ def test_tokens_that_expire_under_fifty_chats_cost_no_error_and_one_exchange(
         assert 401 in {chat.status for chat in simulator.recorder.to("chat")}
 
 
-@pytest.mark.redis
-def test_when_the_worker_that_fetches_the_token_is_killed_another_takes_over(
-    simulator: Simulator, redis_server: RedisServer
-) -> None:
-    simulator.faults.push({"kind": "hang", "path": "token"})
-    gateway = GatewayProcess(simulator.url, WEB_CONCURRENCY="3", REDIS_URL=redis_server.patient_url)
-    try:
-        gateway.start(wait_for="/health")
-        assert simulator.recorder.wait_for(lambda: simulator.recorder.counts()["token_exchange"] == 1, 10)
-        leader = worker_connected_to(gateway, int(simulator.url.rpartition(":")[2]))
-        os.kill(leader, signal.SIGKILL)
-        assert eventually(lambda: leader not in gateway.worker_pids())
-        # Its lock stays until it expires: whoever asks meanwhile waits for that.
-        assert statuses(chat_at_once(gateway, 9)) == {200}
-        assert simulator.recorder.counts()["token_exchange"] == 2
-    finally:
-        gateway.stop()
+def take_over() -> None:
+    """Waits until the lock of a dead worker has expired."""
+    require_redis()
+    with Simulator() as simulator, RedisServer() as redis_server:
+        simulator.faults.push({"kind": "hang", "path": "token"})
+        gateway = GatewayProcess(simulator.url, WEB_CONCURRENCY="3", REDIS_URL=redis_server.patient_url)
+        try:
+            gateway.start(wait_for="/health")
+            assert simulator.recorder.wait_for(lambda: simulator.recorder.counts()["token_exchange"] == 1, 10)
+            leader = worker_connected_to(gateway, int(simulator.url.rpartition(":")[2]))
+            os.kill(leader, signal.SIGKILL)
+            assert eventually(lambda: leader not in gateway.worker_pids())
+            # Its lock stays until it expires: whoever asks meanwhile waits for that.
+            assert statuses(chat_at_once(gateway, 9)) == {200}
+            assert simulator.recorder.counts()["token_exchange"] == 2
+        finally:
+            gateway.stop()
+
+
+taking_over = begun_with_the_module(
+    take_over, "test_when_the_worker_that_fetches_the_token_is_killed_another_takes_over"
+)
 
 
 # Refused.
@@ -249,25 +255,30 @@ def initiator(request: bytes) -> bytes:
 # The operator's refresh.
 
 
-def test_the_operators_refresh_exchanges_and_tells_the_times_left(
-    begin_again: Callable[[Callable[[int], bytes]], GatewayProcess], copilot: PlayedCopilot
-) -> None:
-    gateway = begin_again(lambda number: exchanged())
-    assert gateway.chat().status == 200
-    first = gateway.request("GET", "/v1/token/refresh")
-    assert (first.status, first.json["status"], first.json["generation"]) == (200, "unchanged", 1)
-    assert copilot.exchange_count == 1
+def refresh() -> None:
+    """Waits until another exchange is allowed."""
+    with PlayedCopilot() as copilot:
+        copilot.exchange = lambda number: exchanged()
+        copilot.play(saying(answered()))
+        with GatewayProcess(copilot.url, RATE_LIMIT_PER_MINUTE="0") as gateway:
+            assert gateway.chat().status == 200
+            first = gateway.request("GET", "/v1/token/refresh")
+            assert (first.status, first.json["status"], first.json["generation"]) == (200, "unchanged", 1)
+            assert copilot.exchange_count == 1
 
-    def is_refreshed() -> bool:
-        return bool(gateway.request("POST", "/v1/token/refresh").json["status"] == "refreshed")
+            def is_refreshed() -> bool:
+                return bool(gateway.request("POST", "/v1/token/refresh").json["status"] == "refreshed")
 
-    assert eventually(is_refreshed, 8)
-    second = gateway.request("GET", "/token/refresh").json
-    assert set(second) == {"status", "generation", "expires_in", "refresh_in"}
-    assert second["generation"] == 2
-    assert 1550 < second["expires_in"] <= 1560
-    assert 1370 < second["refresh_in"] <= 1380
-    assert copilot.exchange_count == 2
+            assert eventually(is_refreshed, 8)
+            second = gateway.request("GET", "/token/refresh").json
+            assert set(second) == {"status", "generation", "expires_in", "refresh_in"}
+            assert second["generation"] == 2
+            assert 1550 < second["expires_in"] <= 1560
+            assert 1370 < second["refresh_in"] <= 1380
+            assert copilot.exchange_count == 2
+
+
+refreshing = begun_with_the_module(refresh, "test_the_operators_refresh_exchanges_and_tells_the_times_left")
 
 
 def test_an_operators_refresh_that_fails_is_a_503_with_the_reason(
@@ -280,3 +291,15 @@ def test_an_operators_refresh_that_fails_is_a_503_with_the_reason(
         assert (reply.status, reply.json["error"]["code"]) == (503, "copilot_sign_in_required")
     assert copilot.exchange_count <= 2
     assert time.monotonic() - started < 5
+
+
+# What was begun first.
+
+
+def test_the_operators_refresh_exchanges_and_tells_the_times_left(refreshing: Future[None]) -> None:
+    refreshing.result()
+
+
+@pytest.mark.redis
+def test_when_the_worker_that_fetches_the_token_is_killed_another_takes_over(taking_over: Future[None]) -> None:
+    taking_over.result()
