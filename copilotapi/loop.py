@@ -1,4 +1,4 @@
-"""The one module that knows gevent and gunicorn's socket: when a caller leaves, how long it may stall, what runs aside.
+"""The one module that knows gevent: what arrives on a socket and in what time, when a caller leaves, what runs aside.
 
 Elsewhere (a threaded server, an embedding host) every function still works and does less: a caller's leaving is then
 noticed when the next write fails, unless the server itself offers to watch under WATCH.
@@ -38,7 +38,8 @@ _SWEEP_SECONDS = 0.5
 # Shorter waits are rare, and half a second would be much of them.
 _LEAST_SWEPT_SECONDS = 5.0
 _NEVER = float("inf")
-# One for all: nobody else runs between a read into it and its copy. A fresh one for each read would be cut down to what came.
+# One for all on the loop's thread, where nobody else runs between a read into it and its copy. A fresh one for each read
+# would be cut down to what came.
 MAX_READ_BYTES = 65_536
 _BUFFER = memoryview(bytearray(MAX_READ_BYTES))
 
@@ -175,8 +176,8 @@ class Sweeper:
 
 
 class Arrivals:
-    """What comes in on one connected socket without TLS. On gevent's loop a wait costs no timer, and no read that finds
-    nothing.
+    """What comes in on one connected socket, as it comes: TLS is for others to read. On gevent's loop a wait costs no timer,
+    and no read that finds nothing.
     """
 
     __slots__ = ("_hub", "_is_drained", "_recv_into", "_sock", "_sweeper", "_waiter", "_watcher", "deadline")
@@ -196,8 +197,8 @@ class Arrivals:
             sweeper.watch(self)
 
     def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
-        """What has come, at most MAX_READ_BYTES; b"" when the far end has closed. TimeoutError when nothing came in time, half
-        a second more or less; on the dot where it is short.
+        """What has come, at most `max_bytes`, which are at most MAX_READ_BYTES; b"" when the far end has closed. TimeoutError
+        when nothing came in time, half a second more or less; on the dot where it is short.
         """
         watcher, recv_into = self._watcher, self._recv_into
         if watcher is None or timeout_seconds < _LEAST_SWEPT_SECONDS:

@@ -45,7 +45,7 @@ class Reply:
             self._source.finish()
 
     def fail(self, error: ApiError) -> None:
-        """`rest` raised this; now it is fit to be told."""
+        """It ended with `error`, which is fit to be told afterwards: what was sent to get the answer is taken out of it."""
         if self._source is not None:
             self._source.clear_of_secrets(error)
         self._account(failed=True)

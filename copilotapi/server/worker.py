@@ -68,7 +68,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         loop.start_aside(self._let_go_of_idle_callers)
 
     def _serve(self, requests: Iterator[Any], connection: dict[str, Any], caller: CallerConnection) -> None:
-        """StopIteration at the end of the connection."""
+        """To the end of the connection: returns where the last answer ends it, else raises what ended it, StopIteration when
+        no further request came.
+        """
         while True:
             request = next(requests)
             self._silent_since.pop(caller, None)

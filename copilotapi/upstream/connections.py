@@ -73,7 +73,7 @@ class Network:
 class Connection:
     """An open socket to one origin. `reused` is true from its second request on; `tls` is None where there is none.
 
-    `recv(max_bytes, timeout_seconds)` is that of loop.Arrivals.
+    `recv(max_bytes, timeout_seconds)` is that of loop.Arrivals, or with TLS that of TlsStream, which may give more.
     """
 
     __slots__ = ("_arrivals", "_sock", "idle_since", "origin", "recv", "reused", "tls")

@@ -51,8 +51,9 @@ class TlsStream:
                 return
 
     def recv(self, max_bytes: int, timeout_seconds: float) -> bytes:
-        """What has come, of whole records and perhaps more than `max_bytes`; b"" at the end, told or not. As
-        Arrivals.recv."""
+        """As Arrivals.recv, of at most `max_bytes` of records and what was left of those before: it may be more. b"" at the
+        end, whether the far end told of it or not.
+        """
         received = None if self._is_drained else self._decrypted()
         if received is None:
             self._take_up(self._arrivals.recv(max_bytes, timeout_seconds))

@@ -130,9 +130,8 @@ def _tls_of(connection: Connection) -> str:
         return "plain http"
     session = connection.tls.session
     issuer: dict[str, str] = {}
-    for part in (session.getpeercert() or {}).get(
-        "issuer", ()
-    ):  # a tuple of tuples of pairs, by ssl's own documentation
+    # A tuple of tuples of pairs, by ssl's own documentation.
+    for part in (session.getpeercert() or {}).get("issuer", ()):
         issuer.update(dict(part))  # type: ignore[arg-type]
     name = issuer.get("organizationName") or issuer.get("commonName") or "nobody named"
     return f"{session.version()}, certificate of {printable(name)}"
