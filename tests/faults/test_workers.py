@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from copilotapi.simulator import Simulator
+from tests.beside import begun_with_the_module
 from tests.faults.played_copilot import (
     DONE,
     LAST_CHUNK,
@@ -80,8 +81,12 @@ def test_a_killed_worker_takes_only_its_own_streams_along_and_is_replaced(copilo
         assert {gateway.chat().status for _ in range(6)} == {200}
 
 
-def test_open_streams_are_completed_when_the_gateway_is_told_to_end(copilot: PlayedCopilot) -> None:
-    with GatewayProcess(copilot.url, WEB_CONCURRENCY="2", RATE_LIMIT_PER_MINUTE="0") as gateway:
+def end_with_open_streams() -> None:
+    """Waits until callers who ask nothing any more are let go."""
+    with (
+        PlayedCopilot() as copilot,
+        GatewayProcess(copilot.url, WEB_CONCURRENCY="2", RATE_LIMIT_PER_MINUTE="0") as gateway,
+    ):
         process = gateway.process
         assert process is not None
         streams = open_streams(gateway, copilot, 20)
@@ -96,9 +101,13 @@ def test_open_streams_are_completed_when_the_gateway_is_told_to_end(copilot: Pla
             caller.leave()
 
 
-def test_idle_connections_do_not_hold_up_the_end(copilot: PlayedCopilot) -> None:
-    copilot.play(saying(answered()))
-    with GatewayProcess(copilot.url) as gateway, socket.create_connection(("127.0.0.1", gateway.port)) as fresh:
+def end_with_idle_connections() -> None:
+    """Waits for the same."""
+    with (
+        PlayedCopilot(saying(answered())) as copilot,
+        GatewayProcess(copilot.url) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port)) as fresh,
+    ):
         process = gateway.process
         assert process is not None
         caller = RawCaller(gateway, stream=False)
@@ -108,6 +117,12 @@ def test_idle_connections_do_not_hold_up_the_end(copilot: PlayedCopilot) -> None
         assert fresh.recv(1) == b""
         assert "Traceback" not in gateway.log
         caller.leave()
+
+
+ending_with_streams = begun_with_the_module(
+    end_with_open_streams, "test_open_streams_are_completed_when_the_gateway_is_told_to_end"
+)
+ending_with_idle = begun_with_the_module(end_with_idle_connections, "test_idle_connections_do_not_hold_up_the_end")
 
 
 def test_workers_end_when_their_master_was_killed(copilot: PlayedCopilot) -> None:
@@ -220,6 +235,17 @@ def test_a_caller_who_leaves_closes_a_tls_upstream_too(copilot: PlayedCopilot, t
         caller.leave()
         assert chat.seconds_until_gone() < 1
         chat.close()
+
+
+# What was begun first.
+
+
+def test_open_streams_are_completed_when_the_gateway_is_told_to_end(ending_with_streams: Future[None]) -> None:
+    ending_with_streams.result()
+
+
+def test_idle_connections_do_not_hold_up_the_end(ending_with_idle: Future[None]) -> None:
+    ending_with_idle.result()
 
 
 def renew_worker(gateway: GatewayProcess) -> None:
