@@ -58,7 +58,7 @@ def interrupt(process: "subprocess.Popen[bytes]") -> None:
     while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(3)
+            process.wait(1)
 
 
 def test_what_an_encoding_lacks_is_a_question_mark(user: TerminalUser) -> None:

@@ -189,10 +189,5 @@ def two_gateways(upstream_url: str, **settings: str) -> Iterator[tuple[GatewayPr
     """Set as docs/deployment.md says for gateways behind nginx."""
     behind_nginx = {"TRUSTED_PROXY_COUNT": "1", "ALLOWED_HOSTS": NAME, "RATE_LIMIT_PER_MINUTE": "0", **settings}
     first, second = (GatewayProcess(upstream_url, **behind_nginx) for _ in range(2))
-    try:
-        first.start()
-        second.start()
+    with first, second:
         yield first, second
-    finally:
-        first.stop()
-        second.stop()
