@@ -238,7 +238,7 @@ def _note_loss(handler: _StreamSink | _FileSink, record: logging.LogRecord) -> N
         {"name": record.name, "levelno": record.levelno, "levelname": record.levelname, "msg": "log_record_unreadable"}
     )
     note.error = error.__name__
-    note.where = f"{record.module}:{record.lineno}"
+    note.where = f"{record.module}:{record.lineno}" if record.lineno else record.name
     with contextlib.suppress(OSError, ValueError):
         handler.stream.write(handler.format(note) + handler.terminator)
         handler.flush()

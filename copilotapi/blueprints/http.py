@@ -262,16 +262,16 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
         log.exception("request_failed", extra={"request_id": incoming.request_id, "route": _route(incoming)})
         return on_api_error(_internal_error(incoming.request_id))
 
-    def finish(response: Response) -> Response:
+    def conclude(response: Response) -> Response:
         incoming = this_request()
         _tell_of_us(response, incoming.request_id)
         facts = _facts(incoming, response)
         call, started = incoming.call, incoming.started
-        caller_socket, body = incoming.caller_socket, incoming.environ["wsgi.input"]
+        connection, body = incoming.caller_socket, incoming.environ["wsgi.input"]
 
         def end() -> None:
-            caller_socket.release()
-            caller_socket.discard(body)
+            connection.release()
+            connection.discard(body)
             duration_ms = round((time.monotonic() - started) * 1000, 1)
             # Probes come every few seconds, for ever.
             level = logging.DEBUG if facts["route"] in _PROBES else logging.INFO
@@ -290,7 +290,7 @@ def install(app: Flask, metrics: Metrics, dialect_of: Callable[[Request], Dialec
     app.register_error_handler(ApiError, on_api_error)
     app.register_error_handler(HTTPException, on_http_error)
     app.register_error_handler(Exception, on_failure)
-    app.after_request(finish)
+    app.after_request(conclude)
 
 
 def _tell_of_us(response: Response, request_id: str) -> None:

@@ -52,7 +52,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self._silent_since[caller] = time.monotonic()
         try:
             self._serve(requests, self._connection_environ(listener, caller, addr), caller)
-        except (StopIteration, NoMoreData):
+        except (StopIteration, TimeoutError, NoMoreData):
             pass
         except OSError as exc:
             if exc.errno not in _CALLER_LEFT:

@@ -88,13 +88,10 @@ class Answer:
     def __init__(self, response: AnswerHead, exchange: Exchange, secrets: tuple[str, ...] = ()) -> None:
         self.headers = response.headers
         self.passed_headers = passed_headers(response.headers, secrets)
+        # The next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone.
+        self.read: Callable[[], bytes | None] = partial(exchange.read, TICK_SECONDS)
         self._exchange = exchange
         self._secrets = secrets
-
-    @property
-    def read(self) -> Callable[[], bytes | None]:
-        """Gives the next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone."""
-        return partial(self._exchange.read, TICK_SECONDS)
 
     def read_whole(self) -> Waiting[bytes]:
         """The whole body, at most 32 MiB of it."""

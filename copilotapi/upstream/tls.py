@@ -8,9 +8,8 @@ import time
 from contextlib import suppress
 from typing import cast
 
-from copilotapi.loop import Arrivals, is_cooperative, send_all
+from copilotapi.loop import MAX_READ_BYTES, Arrivals, is_cooperative, send_all
 
-_READ_BYTES = 65_536
 # What OpenSSL decrypts at most at a time is a record of 16 KB.
 _RECORD_BYTES = 16_384
 # One for all on gevent's loop, where nobody else runs between a read into it and its copy. A fresh one for each read would
@@ -40,7 +39,7 @@ class TlsStream:
                 self.session.do_handshake()
             except ssl.SSLWantReadError:
                 self._send_what_is_due(_left(deadline))
-                self._take_up(self._arrivals.recv(_READ_BYTES, _left(deadline)))
+                self._take_up(self._arrivals.recv(MAX_READ_BYTES, _left(deadline)))
             except ssl.SSLError:
                 # What was wrong goes to the far end in an alert.
                 with suppress(OSError):

@@ -18,10 +18,10 @@ from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from copilotapi.errors import CallerGone, UpstreamFailed
+from copilotapi.loop import MAX_READ_BYTES
 from copilotapi.upstream.connections import Connection, ConnectionPool, Network, Origin, origin_of
 from copilotapi.upstream.http_answer import Headers, HttpAnswer
 
-_READ_BYTES = 65_536
 _FOREVER_SECONDS = 86_400.0
 # After a stream's last event only the framing's end is still to come, in the same packet or right behind it.
 _END_SECONDS = 0.01
@@ -234,7 +234,7 @@ class SocketExchange:
             received = self.read(_FOREVER_SECONDS)
         return received
 
-    def stream(self, amt: int = _READ_BYTES, decode_content: bool | None = None) -> Iterator[bytes]:
+    def stream(self, amt: int = MAX_READ_BYTES, decode_content: bool | None = None) -> Iterator[bytes]:
         while received := self.read1():
             yield received
 
@@ -293,7 +293,7 @@ class SocketExchange:
         try:
             if left <= 0:
                 raise TimeoutError
-            return recv(_READ_BYTES, left)
+            return recv(MAX_READ_BYTES, left)
         except TimeoutError as exc:
             if self._aborted:
                 raise CallerGone from exc
@@ -364,7 +364,7 @@ class AdapterExchange:
 
     def read(self, tick_seconds: float) -> bytes | None:
         try:
-            received: bytes = self._response.raw.read1(_READ_BYTES)
+            received: bytes = self._response.raw.read1(MAX_READ_BYTES)
         except (OSError, urllib3.exceptions.HTTPError) as exc:
             message = "Copilot closed the connection before its answer was complete."
             raise UpstreamFailed(message, code="upstream_disconnected") from exc

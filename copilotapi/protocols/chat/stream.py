@@ -70,7 +70,7 @@ def repair_stream(
             continue
         if (skeleton := repair.skeleton) is not None and not frames.rest and (alike := skeleton.one(block)):
             tally.relayed_bytes += len(block)
-            if tally.relayed_bytes < _SAMPLE_BYTES:
+            if len(tally.sample) < _SAMPLE_BYTES:
                 tally.sample += block
             yield alike
             continue
