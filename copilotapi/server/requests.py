@@ -2,6 +2,7 @@
 taken up in one pass; every other is gunicorn's to read and to judge.
 """
 
+import contextlib
 import functools
 import io
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from gunicorn.http.message import RFC9112_TARGET_INVALID, Request, _check_fast_p
 from gunicorn.http.parser import RequestParser
 from gunicorn.util import split_request_uri, unquote_to_wsgi_str
 
-from copilotapi.loop import CallerConnection
+from copilotapi.loop import CallerConnection, limit_total
 
 _READ_BYTES = 16_384
 _REMEMBERED = 512
@@ -36,9 +37,9 @@ class Requests(RequestParser):  # type: ignore[misc]
     def __next__(self) -> Any:
         last = self.mesg
         if last is not None and not (isinstance(last, PlainRequest) and last.body.left == 0):
-            return super().__next__()
+            return self._taken_up_by_gunicorn()
         if (last is not None and last.should_close()) or not self._reads_plain or self.unreader.buf.tell():
-            return super().__next__()
+            return self._taken_up_by_gunicorn()
         received = self._caller.next_bytes(_READ_BYTES, self.cfg.keepalive)
         if not received:
             raise StopIteration
@@ -47,7 +48,13 @@ class Requests(RequestParser):  # type: ignore[misc]
             self.req_count += 1
             return plain
         self.unreader.unread(received)
-        return super().__next__()
+        return self._taken_up_by_gunicorn()
+
+    def _taken_up_by_gunicorn(self) -> Any:
+        """Its worker, too, waits no longer than `keepalive` for a whole head."""
+        with contextlib.suppress(TimeoutError), limit_total(self.cfg.keepalive):
+            return super().__next__()
+        raise StopIteration
 
     @property
     def mesg_class(self) -> type[Request]:
@@ -90,7 +97,7 @@ def plain_request(cfg: Any, received: bytes, caller: CallerConnection) -> PlainR
             limit_request_fields=cfg.limit_request_fields,
             limit_request_field_size=cfg.limit_request_field_size,
         )
-    except gunicorn_h1c.ParseError:
+    except (gunicorn_h1c.ParseError, gunicorn_h1c.IncompleteError):
         return None
     target = _target(head["path"])
     if head["method"] != b"POST" or head["minor_version"] != 1 or target is None or received.startswith(b"\r"):
