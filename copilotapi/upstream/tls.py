@@ -30,6 +30,7 @@ class TlsStream:
         self._buffer = _BUFFER if is_cooperative() else memoryview(bytearray(_RECORD_BYTES))
         self._is_drained = True
         self._is_ended = False
+        self._failure: OSError | None = None
 
     def shake_hands(self, timeout_seconds: float) -> None:
         """TimeoutError, ssl.SSLError (SSLCertVerificationError among them), OSError."""
@@ -85,7 +86,7 @@ class TlsStream:
             self._incoming.write_eof()
 
     def _decrypted(self) -> bytes | None:
-        """None while no record is complete."""
+        """None while no record is complete. What came before an end or a failure is given out before it."""
         records: list[bytes] = []
         try:
             while not self._is_ended:
@@ -94,17 +95,25 @@ class TlsStream:
                 self._is_ended = not size
                 # Most often all has been taken; then asking once more would only raise.
                 if not (self._incoming.pending or self.session.pending()):
-                    self._is_drained = not self._incoming.eof
+                    self._is_drained = not (self._is_ended or self._incoming.eof)
                     break
         except ssl.SSLWantReadError:
             self._is_drained = True
         except ssl.SSLEOFError:
             # Many servers close without saying so. Whether something is missing shows in what came.
             self._is_ended = True
+        except ssl.SSLError as exc:
+            self._is_ended, self._failure = True, exc
         if self._outgoing.pending:
-            self._send_what_is_due(None)
+            try:
+                self._send_what_is_due(None)
+            except OSError as exc:
+                if not self._is_ended:
+                    self._is_drained, self._is_ended, self._failure = False, True, exc
         if len(records) == 1:
             return records[0]
+        if self._failure is not None and not records:
+            raise self._failure
         return b"".join(records) if records or self._is_ended else None
 
     def _send_what_is_due(self, timeout_seconds: float | None) -> None:
