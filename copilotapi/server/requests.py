@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import gunicorn_h1c  # type: ignore[import-untyped]
-from gunicorn.http.message import RFC9112_TARGET_INVALID, Request, _check_fast_parser
+from gunicorn.http.message import (
+    MAX_HEADERS,
+    MAX_REQUEST_LINE,
+    RFC9112_TARGET_INVALID,
+    Request,
+    _check_fast_parser,
+)
 from gunicorn.http.parser import RequestParser
 from gunicorn.util import split_request_uri, unquote_to_wsgi_str
 
@@ -192,7 +198,10 @@ def _reads_plain(cfg: Any) -> bool:
         and not cfg.forwarded_allow_ips
         and not cfg.forwarder_headers
         and cfg.proxy_protocol == "off"
-        and cfg.limit_request_line > 0
+        # Beyond these, gunicorn takes others.
+        and 0 < cfg.limit_request_line <= MAX_REQUEST_LINE
+        and 0 < cfg.limit_request_fields <= MAX_HEADERS
+        and cfg.limit_request_field_size > 0
         and not cfg.permit_unconventional_http_method
         and not cfg.permit_unconventional_http_version
     )
