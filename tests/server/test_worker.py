@@ -1,5 +1,7 @@
 """How the worker takes up connections and lets them go, seen by raw bytes."""
 
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -54,3 +56,99 @@ def test_a_caller_who_asks_nothing_more_is_let_go(served: Served) -> None:
             assert caller.is_closed(), wait
             assert _KEPT_SECONDS * 0.9 < time.monotonic() - since < 4 * _KEPT_SECONDS, wait
     assert "Traceback" not in served.log
+
+
+def post(target: str = "/", body: bytes = b"hi", **headers: str) -> bytes:
+    return head("POST", target, Content_Length=str(len(body)), **headers) + body
+
+
+def test_requests_that_come_at_once_are_answered_in_turn(served: Served) -> None:
+    with served.caller() as caller:
+        caller.send(post("/1") + post("/2", b"two") + head("GET", "/3") + post("/4")[:-1])
+        for path, body in [("/1", "hi"), ("/2", "two"), ("/3", "")]:
+            answer = caller.reply().json
+            assert (answer["environ"]["PATH_INFO"], answer["body"]) == (path, body)
+        caller.send(b"!" + post("/5"))
+        assert caller.reply().json["body"] == "h!"
+        assert caller.reply().json["environ"]["PATH_INFO"] == "/5"
+
+
+@pytest.mark.parametrize("came", [0, 10], ids=["none of it came", "a part of it came"])
+def test_a_body_that_was_not_read_is_no_request(served: Served, came: int) -> None:
+    smuggled = post("/smuggled")
+    with served.caller() as caller:
+        caller.send(post("/1?unread=1&piece=one", smuggled)[: came - len(smuggled) or None])
+        assert caller.reply().body == b"one"
+        caller.send(smuggled[came:] + post("/2"))
+        assert caller.reply().json["environ"]["PATH_INFO"] == "/2"
+
+
+def test_a_body_of_megabytes_is_read_whole(served: Served) -> None:
+    body = bytes(range(65, 91)) * 100_000
+    with served.caller() as caller:
+        caller.send(post(body=body))
+        assert caller.reply().json["body"] == body.decode()
+
+
+def test_whoever_asks_whether_to_go_on_is_told_to(served: Served) -> None:
+    request = post(Expect="100-continue")
+    with served.caller() as caller:
+        caller.send(request[:-2])
+        assert caller.reply().status == 100
+        caller.send(request[-2:] + post("/2"))
+        assert caller.reply().json["body"] == "hi"
+        assert caller.reply().json["environ"]["PATH_INFO"] == "/2"
+
+
+def test_an_application_that_fails_before_its_first_byte_is_a_500(served: Served) -> None:
+    with served.caller() as caller:
+        caller.send(post("/?raises=0"))
+        assert caller.reply().status == 500
+        assert caller.is_closed()
+
+
+def test_an_application_that_fails_after_its_first_byte_cuts_its_answer(served: Served) -> None:
+    with served.caller() as caller:
+        caller.send(post("/?piece=one&piece=two&raises=1"))
+        with pytest.raises(ConnectionError):
+            caller.reply()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        b"POST / HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi",
+        post(Connection="close"),
+        head("GET", Connection="close"),
+        b"nonsense\r\n\r\n",
+        post(Transfer_Encoding="chunked"),
+        head(Content_Length="2", content_length="3") + b"hi",
+    ],
+)
+def test_a_connection_that_is_not_to_be_kept_is_closed(served: Served, asked: bytes) -> None:
+    with served.caller() as caller:
+        caller.send(asked + post("/2"))
+        assert caller.reply().status in (200, 400)
+        assert caller.is_closed()
+
+
+def test_nothing_is_left_of_connections_however_they_end(served: Served) -> None:
+    whole = post("/?piece=one&piece=two")
+    ways = [b"", whole[:30], whole[:-1], whole, whole * 3, b"nonsense\r\n\r\n", post(Expect="x")]
+    ways += [post("/?raises=0"), post("/?piece=one&raises=1"), post("/?unread=1&piece=one", b"x" * 300_000)]
+    ways += [head("HEAD", "/?piece=one"), head("GET", Connection="close"), head("GET", "/?piece=" + "x" * 3000)]
+    before = _held(served)
+    for way in ways:
+        for is_reset in (True, False):
+            with served.caller() as caller:
+                caller.send(way)
+                if is_reset:
+                    caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert eventually(lambda: _held(served) == before), (before, _held(served))
+
+
+def _held(served: Served) -> dict[str, int]:
+    with served.caller() as caller:
+        caller.send(head("GET", "/held"))
+        held: dict[str, int] = caller.reply().json
+    return held
