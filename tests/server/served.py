@@ -55,9 +55,11 @@ class Served:
             self.process.wait()
 
 
-# As gunicorn.conf.py: gevent first, then everything else.
+# As gunicorn.conf.py: gevent first, then everything else. A second is waited for as a minute would be.
 _START = """
 from gevent import monkey; monkey.patch_all()
+from copilotapi import loop
+loop._SWEEP_SECONDS, loop._LEAST_SWEPT_SECONDS = 0.1, 0.5
 from gunicorn.app.wsgiapp import run
 run()
 """
