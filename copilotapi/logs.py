@@ -131,13 +131,19 @@ def _extras(record: logging.LogRecord) -> dict[str, Any]:
 
 class FactRecord(logging.LogRecord):
     """A record of `facts`, none of which is named like a field of every line. Nothing is looked up for it: not who logs,
-    nor which thread. For what is logged with each request, by Logger.handle.
+    nor which thread; but in a host's process it is a record like any other. For what is logged with each request, by
+    Logger.handle.
     """
 
     def __init__(self, name: str, level: int, event: str, facts: dict[str, Any]) -> None:
-        self.__dict__.update(
-            _BLANK, name=name, levelno=level, levelname=logging.getLevelName(level), msg=event, created=time.time()
-        )
+        if logging.logThreads:
+            # Not configured here: there are other handlers than ours, whose formatters may name whatever a record has.
+            self.__dict__.update(facts)
+            super().__init__(name, level, "", 0, event, (), None)
+        else:
+            self.__dict__.update(
+                _BLANK, name=name, levelno=level, levelname=logging.getLevelName(level), msg=event, created=time.time()
+            )
         self.facts = facts
 
 

@@ -4,14 +4,19 @@ import io
 import json
 import logging
 import os
+import pickle
+import queue
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from copilotapi.logs import configure_logging
+from copilotapi.logs import FactRecord, configure_logging
 from copilotapi.settings import Settings, SettingsError
 
 CANARY = "c4n4ryC4N4RYc4n4ry"
@@ -226,6 +231,109 @@ def test_other_handlers_stay_where_they_are(log_file: Path) -> None:
     logging.getLogger().addHandler(theirs)
     configure_logging(Settings(log_file=log_file))
     assert theirs in logging.getLogger().handlers
+
+
+# As https://docs.python.org/3/library/logging.html#logrecord-attributes lists them.
+_NUMBERS = ("created", "levelno", "lineno", "msecs", "process", "relativeCreated", "thread")
+_TEXTS = ("asctime", "filename", "funcName", "levelname", "message", "module", "name", "pathname", "processName")
+FACTS = {"request_id": "r1", "status": 200, "duration_ms": 1.5}
+
+
+def test_a_hosts_formatters_may_name_whatever_a_record_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("logThreads", "logProcesses", "logMultiprocessing"):
+        monkeypatch.setattr(logging, name, True)
+    record = FactRecord("copilotapi.request", logging.INFO, "request", FACTS)
+    numbers = logging.Formatter(" ".join(f"%({name})d" for name in _NUMBERS)).format(record).split()
+    assert numbers[_NUMBERS.index("process")] == str(os.getpid())
+    assert int(numbers[_NUMBERS.index("created")]) > 0
+    texts = logging.Formatter(" ".join(f"{name}=%({name})s" for name in (*_TEXTS, *FACTS))).format(record)
+    assert "levelname=INFO message=request" in texts
+    assert "request_id=r1 status=200 duration_ms=1.5" in texts
+
+
+def test_a_record_of_facts_goes_over_queues_and_to_other_processes(log_file: Path) -> None:
+    start(log_file=log_file)
+    record = FactRecord("copilotapi.request", logging.INFO, "request", FACTS)
+    queued: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    QueueHandler(queued).handle(record)
+    sent = logging.makeLogRecord(pickle.loads(pickle.dumps(record.__dict__)))
+    for arrived in (record, queued.get_nowait(), sent):
+        logging.getLogger("copilotapi.request").handle(arrived)
+    lines = lines_of(log_file)
+    assert len(lines) == 3
+    for line in lines:
+        assert (line["event"], line["level"], line["logger"]) == ("request", "info", "copilotapi.request")
+    assert {name: lines[1][name] for name in FACTS} == FACTS
+
+
+_TURNS = """
+from gevent import monkey; monkey.patch_all()
+import gevent, logging, os, sys
+from pathlib import Path
+from copilotapi import loop
+from copilotapi.logs import FactRecord, configure_logging
+from copilotapi.settings import Settings
+file = Path(sys.argv[1])
+configure_logging(Settings(log_file=file))
+log = logging.getLogger("copilotapi.request")
+def tell(number):
+    log.handle(FactRecord(log.name, logging.INFO, f"told {number}", {}))
+def told():
+    return [int(line.partition("told ")[2].partition('"')[0]) for line in file.read_text().splitlines()]
+"""
+
+
+def _ran(script: str, log_file: Path) -> list[str]:
+    command = [sys.executable, "-W", "error", "-c", _TURNS + script, str(log_file)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+def test_lines_of_one_turn_of_the_loop_go_out_together_at_its_end(log_file: Path) -> None:
+    script = """
+loop.begin_turns()
+tell(1); tell(2)
+print(len(told()))
+gevent.sleep(0)
+gevent.sleep(0)
+print(*told())
+"""
+    assert _ran(script, log_file) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("end", ["loop.end_turns()", "loop.end_turns(); os._exit(0)", "", "sys.exit(0)"])
+def test_no_line_is_lost_or_doubled_when_a_process_ends(end: str, log_file: Path) -> None:
+    script = f"""
+loop.begin_turns()
+gevent.joinall([gevent.spawn(tell, number) for number in range(100)])
+for number in range(100, 200):
+    tell(number)
+{end}
+"""
+    _ran(script, log_file)
+    assert sorted(line["event"] for line in lines_of(log_file)) == sorted(f"told {number}" for number in range(200))
+
+
+def test_a_fork_doubles_no_line(log_file: Path) -> None:
+    script = """
+for number in range(100):
+    tell(number)
+children = []
+for worker in range(1, 3):
+    child = os.fork()
+    if child == 0:
+        loop.begin_turns()
+        for number in range(100):
+            tell(100 * worker + number)
+            gevent.sleep(0)
+        loop.end_turns()
+        sys.exit(0)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children] == [0, 0])
+"""
+    assert _ran(script, log_file) == ["True"]
+    assert sorted(line["event"] for line in lines_of(log_file)) == sorted(f"told {number}" for number in range(300))
 
 
 def test_a_rotated_file_is_opened_anew(log_file: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
