@@ -101,3 +101,137 @@ loop.let_others_run()
 print(told == [b"x"])
 """
     assert said(script) == ["True"]
+
+
+_DONE = """
+done = []
+def later(name, *others):
+    def work():
+        done.append(name)
+        for other in others:
+            loop.soon(later(other))
+    return work
+def turn():
+    gevent.sleep(0)
+    gevent.sleep(0)
+    print("".join(done) or "-")
+"""
+
+
+def test_what_is_put_off_is_done_together_in_its_order_and_once() -> None:
+    script = """
+loop.begin_turns()
+for name in "abc":
+    loop.soon(later(name, *("de" if name == "b" else "")))
+print("".join(done) or "-")
+turn()
+turn()
+loop.soon(later("f"))
+turn()
+"""
+    assert said(_DONE + script) == ["-", "abcde", "abcde", "abcdef"]
+
+
+def test_nothing_is_put_off_before_the_turns_begin_nor_after_they_end() -> None:
+    script = """
+loop.soon(later("a"))
+print("".join(done))
+loop.begin_turns()
+loop.soon(later("b", "c"))
+print("".join(done))
+loop.end_turns()
+print("".join(done))
+loop.soon(later("d"))
+print("".join(done))
+turn()
+"""
+    assert said(_DONE + script) == ["a", "a", "abc", "abcd", "abcd"]
+
+
+def test_nothing_is_put_off_on_a_thread_beside_the_loop() -> None:
+    script = """
+loop.begin_turns()
+gevent.get_hub().threadpool.apply(lambda: (loop.soon(later("a")), print("".join(done))))
+loop.soon(later("b"))
+print("".join(done))
+turn()
+"""
+    assert said(_DONE + script) == ["a", "a", "ab"]
+
+
+_CALLER = """
+arrivals.close()
+gone = []
+caller = loop.CallerConnection(ours, sweeper)
+def turns():
+    gevent.sleep(0.02)
+    print("".join(gone) or "-")
+"""
+
+
+def test_a_caller_who_leaves_is_told_once_to_the_request_that_is_answered() -> None:
+    script = """
+for name in "ab":
+    theirs.sendall(b"request")
+    print(caller.next_bytes(100, 5).decode())
+    caller.watch(lambda name=name: gone.append(name))
+    turns()
+    caller.release()
+    turns()
+theirs.sendall(b"request")
+print(caller.next_bytes(100, 5).decode())
+caller.watch(lambda: gone.append("c"))
+theirs.close()
+turns()
+turns()
+caller.release()
+print(caller.next_bytes(100, 5) == b"")
+"""
+    assert said(_CALLER + script) == ["request", "-", "-", "request", "-", "-", "request", "c", "c", "True"]
+
+
+def test_a_caller_who_left_before_the_watch_began_is_told_at_once() -> None:
+    script = """
+theirs.close()
+caller.watch(lambda: gone.append("a"))
+print(*gone)
+turns()
+"""
+    assert said(_CALLER + script) == ["a", "a"]
+
+
+def test_a_leaving_between_two_requests_is_nobodys() -> None:
+    script = """
+caller.watch(lambda: gone.append("a"))
+caller.release()
+theirs.close()
+turns()
+print(caller.next_bytes(100, 5) == b"")
+print(*gone, "none")
+"""
+    assert said(_CALLER + script) == ["-", "True", "none"]
+
+
+def test_bytes_sent_ahead_are_no_leaving_and_are_not_lost() -> None:
+    script = """
+caller.watch(lambda: gone.append("a"))
+theirs.sendall(b"ahead")
+turns()
+caller.release()
+print(caller.next_bytes(100, 5).decode())
+"""
+    assert said(_CALLER + script) == ["-", "ahead"]
+
+
+def test_a_closed_connection_leaves_no_watch() -> None:
+    script = """
+caller.watch(lambda: gone.append("a"))
+caller.close()
+# The next socket gets the same number.
+other, far = socket.socketpair()
+print(other.fileno() == ours_number)
+far.close()
+turns()
+print(len(sweeper.watched))
+"""
+    assert said(_CALLER + "ours_number = ours.fileno()\n" + script) == ["True", "-", "0"]
