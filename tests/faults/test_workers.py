@@ -1,6 +1,7 @@
 """Workers that die, that are told to end, that share what they count, and that speak TLS to the far end."""
 
 import ipaddress
+import json
 import os
 import signal
 import socket
@@ -119,6 +120,26 @@ ending_with_streams = begun_with_the_module(
     end_with_open_streams, "test_open_streams_are_completed_when_the_gateway_is_told_to_end"
 )
 ending_with_idle = begun_with_the_module(end_with_idle_connections, "test_idle_connections_do_not_hold_up_the_end")
+
+
+def test_each_request_is_told_once_in_the_log_when_workers_end(copilot: PlayedCopilot, tmp_path: Path) -> None:
+    log_file = tmp_path / "gateway.log"
+    with GatewayProcess(copilot.url, WEB_CONCURRENCY="2", RATE_LIMIT_PER_MINUTE="0", LOG_FILE=str(log_file)) as gateway:
+        process = gateway.process
+        assert process is not None
+        streams = open_streams(gateway, copilot, 4)
+        process.terminate()
+        assert eventually(lambda: is_refused(gateway))
+        for caller, chat in streams:
+            complete(chat)
+            caller.read_until(LAST_CHUNK)
+            caller.leave()
+        assert process.wait(10) == 0
+        lines = [json.loads(line) for line in log_file.read_text().splitlines()]
+    told = [line["request_id"] for line in lines if line["event"] == "request" and line["route"] != "unmatched"]
+    assert len(told) == len(set(told)) == len(streams)
+    assert sum("Worker exiting" in line["event"] for line in lines) == 2
+    assert sum("Shutting down" in line["event"] for line in lines) == 1
 
 
 def test_workers_end_when_their_master_was_killed(copilot: PlayedCopilot) -> None:
