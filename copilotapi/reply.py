@@ -52,10 +52,12 @@ class Reply:
 
     def close(self) -> None:
         """Without `end` before it, the caller has left or the answer is given up."""
-        self._account(failed=True)
         source, self._source = self._source, None
-        if source is not None:
-            source.close()
+        try:
+            self._account(failed=True)
+        finally:
+            if source is not None:
+                source.close()
 
     def _account(self, *, failed: bool) -> None:
         settle, self._settle = self._settle, None
