@@ -79,6 +79,8 @@ class PlainRequest:
 
     version = (1, 1)
     scheme = "http"
+    # gunicorn's access log, where one is wanted, tells some of a request that failed.
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, target: "_Target", fields: dict[str, str], body: "PlainBody", closes: bool) -> None:
         self.method = "POST"

@@ -19,7 +19,7 @@ _KEPT_SECONDS = 1
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder: Path = tmp_path_factory.mktemp("served")
-    with Served(OURS, folder, "--keep-alive", str(_KEPT_SECONDS)) as served:
+    with Served(OURS, folder, "--keep-alive", str(_KEPT_SECONDS), "--access-logfile", "-") as served:
         yield served
 
 
