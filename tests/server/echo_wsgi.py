@@ -27,7 +27,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
         start_response(asked.get("status", ["200 OK"])[0], headers)
         return _pieces(asked)
     told = {name: value for name, value in environ.items() if not name.startswith(_OF_THE_SERVER)}
-    answer = json.dumps({"environ": told, "body": body.decode("latin-1")}).encode()
+    answer = json.dumps({"environ": told, "body": body.decode("latin-1")}, sort_keys=True).encode()
     start_response("200 OK", [("Content-Length", str(len(answer))), *headers])
     return [answer]
 

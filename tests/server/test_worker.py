@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.processes import eventually, unread_bytes
-from tests.raw_client import head
-from tests.server.served import OURS, Served
+from tests.raw_client import chunked, head
+from tests.server.served import GUNICORNS, OURS, Served
 
 _KEPT_SECONDS = 1
 
@@ -158,3 +158,60 @@ def _held(served: Served) -> dict[str, int]:
         caller.send(head("GET", "/held"))
         held: dict[str, int] = caller.reply().json
     return held
+
+
+@pytest.fixture(scope="module")
+def gunicorns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder: Path = tmp_path_factory.mktemp("gunicorns")
+    with Served(GUNICORNS, folder) as served:
+        yield served
+
+
+_STREAM = "/?piece=one&piece=two"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        post(),
+        post() * 3,
+        post(_STREAM) + head("GET", _STREAM) + post(),
+        head("HEAD", _STREAM) + head("HEAD") + post(),
+        post(_STREAM, Connection="close") + post(),
+        b"POST /?piece=one HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi" + post(),
+        b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi" + post(),
+        post("/?status=204+No&piece=one") + post("/?status=304+No&piece=one") + post(),
+        post("/?piece=four&header=Content-Length:+2") + post(),
+        post("/?piece=one&header=Connection:+close") + post(),
+        post("/?unread=1&piece=one", post("/smuggled")) + post(),
+        post("/?raises=0") + post(),
+        post("/?piece=one&raises=1") + post(),
+        post("/?piece=one&header=X:+a%0d%0aY:+b") + post(),
+        post(body=b"")[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        head("POST", Transfer_Encoding="chunked") + chunked(b"one", b"two") + post(),
+        head("POST", Transfer_Encoding="chunked") + b"zz\r\n",
+        post(Expect="100-continue") + post(),
+        post(Expect="200-ok") + post(),
+        post() + b"\r\n" + post() + b"\r\n\r\n" + post(),
+        post("http://elsewhere/a?b=c") + post("//a") + post("/a#b") + post("/%2f%00%ff"),
+        head("OPTIONS", "*") + head("CONNECT", "a:80") + post(),
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        post("/" + "a" * 5000),
+        post(X_A="a" * 9000),
+        post(Host="a", host="b"),
+        post(X_Folded="a\r\n b"),
+    ],
+)
+def test_a_connection_is_told_what_gunicorns_own_worker_tells(served: Served, gunicorns: Served, said: bytes) -> None:
+    assert _told(served, said) == _told(gunicorns, said)
+
+
+def _told(served: Served, said: bytes) -> list[bytes]:
+    """All lines that come for all that is said; some stand in another order in one head."""
+    with served.caller() as caller:
+        caller.send(said)
+        caller.socket.shutdown(socket.SHUT_WR)
+        told = b"".join(iter(lambda: caller.socket.recv(65_536), b""))
+    lines = told.replace(str(served.port).encode(), b"PORT").split(b"\r\n")
+    return sorted(line for line in lines if not line.startswith(b"Date: "))
