@@ -365,13 +365,14 @@ class CallerConnection(CallerSocket):
         return self.socket.recv(max_bytes)
 
     def send(self, data: bytes) -> None:
-        """All of it. OSError, TimeoutError."""
+        """All of it. OSError, TimeoutError when the caller takes none of it for too long."""
         try:
             sent = self.send_now(data)
         except BlockingIOError:
             sent = 0
-        if sent < len(data):
-            self.socket.sendall(memoryview(data)[sent:])
+        # gevent's sendall would count the time that all of it takes (gevent/_socketcommon.py).
+        while sent < len(data):
+            sent += self.socket.send(memoryview(data)[sent:])
 
     def asks_nothing(self) -> bool:
         """False when a request has arrived that was not taken up yet."""

@@ -235,3 +235,25 @@ turns()
 print(len(sweeper.watched))
 """
     assert said(_CALLER + "ours_number = ours.fileno()\n" + script) == ["True", "-", "0"]
+
+
+def test_a_caller_may_take_an_answer_slowly_but_not_stand_still() -> None:
+    script = """
+caller.limit_waits(0.4)
+answer, taken = bytes(range(250)) * 8000, bytearray()
+def take(size):
+    while len(taken) < size:
+        gevent.sleep(0.1)
+        taken.extend(theirs.recv(200_000))
+slow = gevent.spawn(take, len(answer))
+started = time.monotonic()
+caller.send(answer)
+slow.join()
+print(taken == answer, time.monotonic() - started > 0.4)
+started = time.monotonic()
+try:
+    caller.send(answer)
+except TimeoutError:
+    print(0.4 <= time.monotonic() - started < 2)
+"""
+    assert said(_CALLER + script) == ["True", "True", "True"]
