@@ -157,7 +157,7 @@ class ConnectionPool:
             sock = self._dial(origin_of(proxy) if proxy else origin, deadline)
             try:
                 if proxy:
-                    _connect_through(sock, proxy, origin)
+                    _connect_through(sock, proxy, origin, lambda: self._left(deadline))
                 return self._connection(origin, sock, deadline)
             except BaseException:
                 sock.close()
@@ -241,8 +241,8 @@ def _addresses(origin: Origin) -> list[Any]:
     return socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
 
 
-def _connect_through(sock: socket.socket, proxy: str, origin: Origin) -> None:
-    """The CONNECT exchange of RFC 9110 9.3.6; ConnectionError when the proxy refuses."""
+def _connect_through(sock: socket.socket, proxy: str, origin: Origin, seconds_left: Callable[[], float]) -> None:
+    """The CONNECT exchange of RFC 9110 9.3.6; ConnectionError when the proxy refuses. What `seconds_left` raises."""
     parts = urlsplit(proxy)
     target = f"{origin.host}:{origin.port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
@@ -252,6 +252,7 @@ def _connect_through(sock: socket.socket, proxy: str, origin: Origin) -> None:
     sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("ascii"))
     head = b""
     while b"\r\n\r\n" not in head:
+        sock.settimeout(seconds_left())
         received = sock.recv(1)
         if not received or len(head) > _MAX_PROXY_HEAD_BYTES:
             raise ConnectionError("the proxy closed the connection")

@@ -323,6 +323,25 @@ def test_https_goes_through_the_proxy_and_only_there() -> None:
         assert len(asked) == 1
 
 
+def test_a_proxy_that_drips_is_given_up_in_time() -> None:
+    def dripping(connection: socket.socket, number: int) -> None:
+        read_request(connection)
+        while True:
+            connection.sendall(b"H")
+            time.sleep(0.05)
+
+    with RawServer(dripping) as server:
+        started = time.monotonic()
+        with pytest.raises(UpstreamFailed) as caught:
+            begin(
+                "https://api.example",
+                Transport(Network(https_proxy=server.url)),
+                clocks=replace(CLOCKS, connect_seconds=0.3),
+            )
+        assert time.monotonic() - started < 2
+    assert caught.value.code == "upstream_timeout"
+
+
 class _Replay(http.client.HTTPResponse):
     """The standard library's reading of the same bytes."""
 
