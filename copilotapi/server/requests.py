@@ -41,10 +41,7 @@ class Requests(RequestParser):  # type: ignore[misc]
         self._reads_plain = _reads_plain(cfg)
 
     def __next__(self) -> Any:
-        last = self.mesg
-        if last is not None and not (isinstance(last, PlainRequest) and last.body.left == 0):
-            return self._taken_up_by_gunicorn()
-        if (last is not None and last.should_close()) or not self._reads_plain or self.unreader.buf.tell():
+        if not self._may_be_plain():
             return self._taken_up_by_gunicorn()
         received = self._caller.next_bytes(_READ_BYTES, self.cfg.keepalive)
         if not received:
@@ -55,6 +52,12 @@ class Requests(RequestParser):  # type: ignore[misc]
             return plain
         self.unreader.unread(received)
         return self._taken_up_by_gunicorn()
+
+    def _may_be_plain(self) -> bool:
+        """Whether the connection goes on, and nothing of the last request, or behind it, was left unread."""
+        last = self.mesg
+        is_read = last is None or (isinstance(last, PlainRequest) and last.body.left == 0 and not last.should_close())
+        return self._reads_plain and is_read and not self.unreader.buf.tell()
 
     def _taken_up_by_gunicorn(self) -> Any:
         """Its worker, too, waits no longer than `keepalive` for a whole head."""
@@ -108,6 +111,7 @@ def plain_request(cfg: Any, received: bytes, caller: CallerConnection) -> PlainR
     except (gunicorn_h1c.ParseError, gunicorn_h1c.IncompleteError):
         return None
     target = _target(head["path"])
+    # An empty line before the request may be skipped, once (RFC 9112, 2.2), and counts for its limits.
     if head["method"] != b"POST" or head["minor_version"] != 1 or target is None or received.startswith(b"\r"):
         return None
     fields: dict[str, str] = {}
