@@ -56,8 +56,17 @@ class Requests(RequestParser):  # type: ignore[misc]
     def _may_be_plain(self) -> bool:
         """Whether the connection goes on, and nothing of the last request, or behind it, was left unread."""
         last = self.mesg
-        is_read = last is None or (isinstance(last, PlainRequest) and last.body.left == 0 and not last.should_close())
-        return self._reads_plain and is_read and not self.unreader.buf.tell()
+        if not self._reads_plain or (last is not None and last.should_close()):
+            return False
+        is_read = self._is_read() if last is not None else True
+        return is_read and not self.unreader.buf.tell()
+
+    def _is_read(self) -> bool:
+        if isinstance(self.mesg, PlainRequest):
+            return self.mesg.body.left == 0
+        with contextlib.suppress(TimeoutError), limit_total(self.cfg.keepalive):
+            return bool(self.finish_body())
+        return False
 
     def _taken_up_by_gunicorn(self) -> Any:
         """Its worker, too, waits no longer than `keepalive` for a whole head."""

@@ -12,7 +12,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 from gunicorn.http.wsgi import create
 
-from copilotapi.server.requests import PlainRequest, _reads_plain, plain_request
+from copilotapi.server.requests import PlainRequest, Requests, _reads_plain, plain_request
 from copilotapi.server.worker import _environ
 
 ADDRESS = ("127.0.0.1", 40_000)
@@ -292,3 +292,47 @@ def test_a_body_that_is_interrupted_leaves_no_connection_to_go_on_with(cfg: Conf
         with pytest.raises(TimeoutError):
             request.body.read()
         assert request.should_close()
+
+
+class InPieces(Caller):
+    """In the place of a connection: what comes at each of its reads."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(b"")
+        self._pieces = list(pieces)
+        self.socket: Any = self
+
+    def next_bytes(self, max_bytes: int, timeout_seconds: float) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+    def recv(self, max_bytes: int) -> bytes:
+        return self.next_bytes(max_bytes, 0)
+
+    def gettimeout(self) -> None:
+        return None
+
+    def settimeout(self, seconds: float | None) -> None:
+        pass
+
+
+def test_a_connection_is_gunicorns_for_as_long_as_it_has_to_be(cfg: Config) -> None:
+    get = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
+    chunked = b"POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    plain = _PLAIN + b"\r\nhi"
+    connection: Any = InPieces(get, plain, chunked, plain, get + plain, plain, plain)
+    requests = Requests(cfg, connection, ADDRESS)
+    kinds = []
+    for request in requests:
+        kinds.append((request.method, isinstance(request, PlainRequest)))
+        request.body.read(2)
+    assert kinds == [
+        ("GET", False),
+        ("POST", True),
+        ("POST", False),
+        ("POST", True),
+        ("GET", False),
+        # It came together with the one before it.
+        ("POST", False),
+        ("POST", True),
+        ("POST", True),
+    ]
