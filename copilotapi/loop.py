@@ -80,15 +80,6 @@ def limit_total(seconds: float) -> AbstractContextManager[object]:
     return Timeout(seconds, TimeoutError) if is_cooperative() else nullcontext()
 
 
-def has_come(body: Any, length: int | None) -> bool:
-    """Whether all of a request's body was read together with its head: then nothing will wait for it."""
-    if (told := getattr(body, "has_come", None)) is not None:
-        return bool(told)
-    # gunicorn's own.
-    unreader = getattr(getattr(body, "reader", None), "unreader", None)
-    return unreader is not None and length is not None and unreader.buf.tell() >= length
-
-
 class _Turns:
     """What waits for the end of the loop's turn, in a process that serves."""
 

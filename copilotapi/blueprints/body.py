@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from copilotapi.blueprints.web_app import Incoming
 from copilotapi.errors import ApiError, bad_request
-from copilotapi.loop import has_come, let_others_run, limit_total
+from copilotapi.loop import let_others_run, limit_total
 from copilotapi.protocols.conversation import JSON
 
 _READ_BYTES = 65_536
@@ -92,7 +92,7 @@ def _read(incoming: Incoming, max_bytes: int) -> bytes:
     size = 0
     incoming.caller_socket.limit_waits(_GAP_SECONDS)
     try:
-        with nullcontext() if has_come(stream, length) else limit_total(_TOTAL_SECONDS):
+        with nullcontext() if _has_come(stream, length) else limit_total(_TOTAL_SECONDS):
             while size != length and (received := stream.read(min(_READ_BYTES, max_bytes + 1 - size))):
                 pieces.append(received)
                 size += len(received)
@@ -108,6 +108,15 @@ def _read(incoming: Incoming, max_bytes: int) -> bytes:
     if length is not None and size < length:
         raise bad_request("The body is shorter than its Content-Length.")
     return b"".join(pieces)
+
+
+def _has_come(body: Any, length: int | None) -> bool:
+    """Whether all of it was read together with its head: then nothing will wait for it."""
+    if (told := getattr(body, "has_come", None)) is not None:
+        return bool(told)
+    # gunicorn's own.
+    unreader = getattr(getattr(body, "reader", None), "unreader", None)
+    return unreader is not None and length is not None and unreader.buf.tell() >= length
 
 
 def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:
