@@ -25,9 +25,10 @@ from copilotapi.protocols.cursor import as_conversation, limited, without_repeti
 from copilotapi.relay import Call, Codec, Opened, Relay
 from copilotapi.reply import Reply
 from copilotapi.token_count import TokenCounter
-from copilotapi.upstream.client import TICK_SECONDS, CopilotClient, Outgoing, Waiting
+from copilotapi.upstream.client import CopilotClient, Outgoing, Waiting
 from copilotapi.upstream.models import Catalogue, Model, unknown_model
 from copilotapi.upstream.refusals import is_account_wide
+from copilotapi.upstream.transport import TICK_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from copilotapi.protocols import chat, completions
 from copilotapi.protocols.conversation import JSON, CompletionRequest, Conversation, Delta, Usage
 from copilotapi.protocols.cursor import as_conversation, without_repetition
+from copilotapi.sse import reading
 
 # How the makers of common code models want prefix and suffix written, by a pattern of the model's name. From the model
 # cards of Qwen2.5-Coder, StarCoder2, CodeLlama, DeepSeek-Coder, Codestral, CodeGemma and Granite Code.
@@ -45,7 +46,11 @@ class LocalModel:
         body = {**chat.encode_request(conversation), "model": self.model}
         tally = chat.new_tally(answer_id="", model=self.model, created=0)
         pieces = chat.repair_stream(
-            self._stream("/chat/completions", body), tally, choice_count=1, wants_usage=False, estimate=_no_usage
+            reading(self._stream("/chat/completions", body)),
+            tally,
+            choice_count=1,
+            wants_usage=False,
+            estimate=_no_usage,
         )
         return _present(chat.decode_stream(pieces))
 
@@ -60,7 +65,7 @@ class LocalModel:
         body |= {name: value for name, value in optional.items() if value is not None}
         tally = completions.new_tally(answer_id="local", model=self.model, created=0)
         pieces = completions.repair_stream(
-            self._stream("/completions", body), tally, choice_count=1, wants_usage=False, estimate=_no_usage
+            reading(self._stream("/completions", body)), tally, choice_count=1, wants_usage=False, estimate=_no_usage
         )
         return _present(completions.decode_stream(pieces))
 

@@ -24,6 +24,7 @@ from copilotapi.protocols.conversation import (
     Indexed,
     Usage,
 )
+from copilotapi.sse import Read
 from copilotapi.token_count import TokenCounter
 from copilotapi.upstream.client import Answer, CopilotClient, Hangup, Host, Outgoing, Waiting
 from copilotapi.upstream.models import Catalogue
@@ -92,7 +93,7 @@ class Codec(Protocol):
     def new_tally(self, *, answer_id: str, model: str, created: int) -> Any: ...
     def repair_stream(
         self,
-        blocks: Iterable[bytes | None],
+        read: Read,
         tally: Any,
         *,
         choice_count: int,
@@ -271,7 +272,7 @@ class Relay:
         if not content_type.lower().startswith("text/event-stream"):
             raise UpstreamFailed("Copilot did not answer with a stream.", code="upstream_bad_response")
         return self.codec.repair_stream(
-            iter(answer.read, b""),
+            answer.read,
             tally,
             choice_count=self._choice_count,
             wants_usage=self.codec.wants_usage(self._body),

@@ -4,8 +4,10 @@ The rules are those of the WHATWG event stream: lines end in LF, CR or CRLF, a b
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from copilotapi.errors import ApiError, UpstreamFailed
 
@@ -25,6 +27,15 @@ class Frame:
     data: bytes | None
     event: bytes = b""
     raw: bytes = b""
+
+
+# Gives the next bytes of a stream; None when nothing has come for a while, b"" at the end.
+Read: TypeAlias = Callable[[], bytes | None]
+
+
+def reading(blocks: Iterable[bytes | None]) -> Read:
+    """Of blocks that are there already."""
+    return partial(next, (block for block in blocks if block != b""), b"")
 
 
 class FrameBuffer:

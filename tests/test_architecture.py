@@ -64,11 +64,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "refresher": ("upstream",),
     # Decide: the only place where protocols and upstream meet.
     "gateway": ("relay", "reply", "composed", "handlers", "token_count", "protocols", "upstream", "metering", "errors"),
-    "relay": ("token_count", "protocols.conversation", "upstream", "errors"),
+    "relay": ("token_count", "protocols.conversation", "upstream", "sse", "errors"),
     "reply": ("relay", "errors"),
     "composed": ("relay", "token_count", "protocols.conversation", "upstream", "errors"),
     "handlers": ("protocols.conversation", "protocols.cursor", "loop", "errors"),
-    "local_model": ("protocols",),
+    "local_model": ("protocols", "sse"),
     "token_count": ("protocols.conversation", "vocabularies"),
     # What all of it looks like from outside: data, with errors in the protocols' own envelopes.
     "openapi": ("openapi", "protocols", "errors"),

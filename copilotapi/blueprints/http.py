@@ -21,7 +21,8 @@ from copilotapi.protocols.conversation import JSON
 from copilotapi.redaction import redact
 from copilotapi.relay import Call
 from copilotapi.reply import Reply
-from copilotapi.upstream.client import TICK_SECONDS, Waiting, finish
+from copilotapi.upstream.client import Waiting, finish
+from copilotapi.upstream.transport import TICK_SECONDS
 
 log = logging.getLogger("copilotapi.request")
 

@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -20,7 +19,7 @@ from copilotapi.upstream.credentials import CopilotToken, Credentials
 from copilotapi.upstream.headers import Identification
 from copilotapi.upstream.refusals import passed_headers, refusal, without
 from copilotapi.upstream.slots import Slots
-from copilotapi.upstream.transport import AdapterExchange, AnswerHead, Clocks, Exchange, Transport
+from copilotapi.upstream.transport import TICK_SECONDS, AdapterExchange, AnswerHead, Clocks, Exchange, Transport
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,6 @@ T = TypeVar("T")
 Waiting = Generator[None, None, T]
 Host = Literal["api", "proxy"]
 
-# How long a call waits before it says so. Heartbeats are due every 10 s, the first after 20 (contract 3, 7.7).
-TICK_SECONDS = 10.0
 _SLOT_WAIT_SECONDS = 30.0
 # Less is no wait.
 _NOTICED_SECONDS = 0.001
@@ -89,7 +86,7 @@ class Answer:
         self.headers = response.headers
         self.passed_headers = passed_headers(response.headers, secrets)
         # The next bytes as they came; b"" at the end; None after ten seconds of silence. UpstreamFailed, CallerGone.
-        self.read: Callable[[], bytes | None] = partial(exchange.read, TICK_SECONDS)
+        self.read: Callable[[], bytes | None] = exchange.read
         self._exchange = exchange
         self._secrets = secrets
 

@@ -22,6 +22,8 @@ from copilotapi.loop import MAX_READ_BYTES
 from copilotapi.upstream.connections import Connection, ConnectionPool, Network, Origin, origin_of
 from copilotapi.upstream.http_answer import Headers, HttpAnswer
 
+# How long a call waits before it says so. Heartbeats are due every 10 s, the first after 20 (contract 3, 7.7).
+TICK_SECONDS = 10.0
 _FOREVER_SECONDS = 86_400.0
 # After a stream's last event only the framing's end is still to come, in the same packet or right behind it.
 _END_SECONDS = 0.01
@@ -57,7 +59,7 @@ class Exchange(Protocol):
     """
 
     def wait_head(self, tick_seconds: float) -> AnswerHead | None: ...
-    def read(self, tick_seconds: float) -> bytes | None:
+    def read(self, tick_seconds: float = TICK_SECONDS) -> bytes | None:
         """The next bytes of the body as they came; b"" at its end."""
 
     def abort(self) -> None:
@@ -189,7 +191,7 @@ class SocketExchange:
         self._deadline = self._clock() + self._clocks.idle_seconds
         return AnswerHead(self._answer.status, Headers(self._answer.fields))
 
-    def read(self, tick_seconds: float) -> bytes | None:
+    def read(self, tick_seconds: float = TICK_SECONDS) -> bytes | None:
         answer = self._answer
         body = answer.body
         while not body:
@@ -362,7 +364,7 @@ class AdapterExchange:
     def wait_head(self, tick_seconds: float) -> AnswerHead | None:
         return AnswerHead(self._response.status_code, self._response.headers)
 
-    def read(self, tick_seconds: float) -> bytes | None:
+    def read(self, tick_seconds: float = TICK_SECONDS) -> bytes | None:
         try:
             received: bytes = self._response.raw.read1(MAX_READ_BYTES)
         except (OSError, urllib3.exceptions.HTTPError) as exc:

@@ -19,6 +19,7 @@ from copilotapi.protocols.conversation import Usage
 from copilotapi.protocols.openai_errors import HEARTBEAT
 from copilotapi.relay import Call
 from copilotapi.reply import Reply as Opening
+from copilotapi.sse import reading
 from copilotapi.upstream.client import Waiting
 from tests.faults.played_copilot import (
     COPILOT_TOKEN,
@@ -486,7 +487,7 @@ def test_heartbeats_never_come_inside_an_event_and_are_not_held_up_by_what_is_no
         raise AssertionError("usage was not asked for")
 
     tally = chat_codec.new_tally(answer_id="chatcmpl-1", model="gpt-4.1", created=1)
-    pieces = chat_codec.repair_stream(blocks(), tally, choice_count=1, wants_usage=False, estimate=no_estimate)
+    pieces = chat_codec.repair_stream(reading(blocks()), tally, choice_count=1, wants_usage=False, estimate=no_estimate)
 
     def opening() -> Waiting[Opening]:
         yield from ()

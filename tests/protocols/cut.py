@@ -9,6 +9,7 @@ from typing import Any
 
 from copilotapi.errors import UpstreamFailed
 from copilotapi.protocols.conversation import Usage
+from copilotapi.sse import reading
 from tests.protocols.pairs import CLIENTS
 from tests.protocols.stored import stored, upstream_of
 
@@ -60,7 +61,9 @@ def relay(name: str, blocks: Iterable[bytes]) -> Came:
     tally = codec.new_tally(answer_id="ours", model="asked-model", created=5)
     # Who wants usage where none came is given an estimate.
     wants_usage = b'"usage":{' in stored(name)
-    pieces = codec.repair_stream(blocks, tally, choice_count=1, wants_usage=wants_usage, estimate=lambda: _ESTIMATE)
+    pieces = codec.repair_stream(
+        reading(blocks), tally, choice_count=1, wants_usage=wants_usage, estimate=lambda: _ESTIMATE
+    )
     came, sent = Came(), []
     try:
         sent.extend(piece for piece in pieces if piece)

@@ -30,7 +30,7 @@ from copilotapi.protocols.conversation import (
 )
 from copilotapi.protocols.cursor import as_conversation, limited, without_repetition
 from copilotapi.relay import Call, Codec
-from copilotapi.sse import load
+from copilotapi.sse import load, reading
 from copilotapi.token_count import TokenCounter
 from copilotapi.vocabularies import Vocabularies
 
@@ -169,7 +169,7 @@ def run(steps: Generator[None, None, T]) -> T:
 def _repaired(upstream: str, blocks: Iterable[bytes | None]) -> Iterator[bytes | None]:
     codec = ENDPOINTS[upstream]
     return codec.repair_stream(
-        blocks,
+        reading(blocks),
         codec.new_tally(answer_id="ours_1", model=MODELS[upstream], created=5),
         choice_count=1,
         wants_usage=True,

@@ -18,7 +18,7 @@ from copilotapi.protocols.conversation import (
     ToolUseStarted,
     Usage,
 )
-from copilotapi.sse import dump, load
+from copilotapi.sse import dump, load, reading
 
 STARTED = Started("chatcmpl-1", "gpt-4.1")
 
@@ -31,7 +31,7 @@ def stream(*choices: dict[str, Any], **names: str) -> bytes:
 
 def repaired(blocks: bytes) -> Iterable[bytes | None]:
     tally = new_tally(answer_id="chatcmpl-ours", model="asked", created=1)
-    return repair_stream([blocks], tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
+    return repair_stream(reading([blocks]), tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
 
 
 def told(*choices: dict[str, Any], **names: str) -> list[Delta]:

@@ -8,7 +8,7 @@ import pytest
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.chat.stream import Tally, repair_stream, written_text
 from copilotapi.protocols.conversation import Usage
-from copilotapi.sse import load
+from copilotapi.sse import load, reading
 
 STREAMS = Path(__file__).parent.parent / "streams"
 ESTIMATE = Usage(7, 8, estimated=True)
@@ -20,7 +20,9 @@ def stored(name: str) -> bytes:
 
 def relay(*blocks: bytes | None, wants_usage: bool = False, choice_count: int = 1) -> tuple[bytes, Tally]:
     tally = Tally()
-    pieces = repair_stream(blocks, tally, choice_count=choice_count, wants_usage=wants_usage, estimate=lambda: ESTIMATE)
+    pieces = repair_stream(
+        reading(blocks), tally, choice_count=choice_count, wants_usage=wants_usage, estimate=lambda: ESTIMATE
+    )
     return b"".join(piece for piece in pieces if piece), tally
 
 
@@ -119,7 +121,7 @@ def test_comments_and_silence_pass() -> None:
     comment = b": still there\n\n"
     tally = Tally()
     pieces = repair_stream(
-        [comment, None, stored("clean")], tally, choice_count=1, wants_usage=False, estimate=lambda: ESTIMATE
+        reading([comment, None, stored("clean")]), tally, choice_count=1, wants_usage=False, estimate=lambda: ESTIMATE
     )
     assert list(pieces) == [comment, None, stored("clean")]
 
@@ -130,7 +132,7 @@ def test_an_event_longer_than_the_limit_is_refused() -> None:
             yield b"data: " + b"x" * 65536
 
     with pytest.raises(UpstreamFailed):
-        list(repair_stream(endless(), Tally(), choice_count=1, wants_usage=False, estimate=lambda: ESTIMATE))
+        list(repair_stream(reading(endless()), Tally(), choice_count=1, wants_usage=False, estimate=lambda: ESTIMATE))
 
 
 def test_what_was_written_is_found_again_for_counting() -> None:

@@ -6,6 +6,7 @@ import pytest
 from copilotapi.errors import ApiError
 from copilotapi.protocols import completions
 from copilotapi.protocols.conversation import Completion, Finished, Started, Text, TextDelta, Usage
+from copilotapi.sse import reading
 
 # As stored in copilot-wire 9.1.
 GHOST = (
@@ -22,7 +23,7 @@ GHOST = (
 def relay(stream: bytes, wants_usage: bool = False) -> bytes:
     tally = completions.new_tally(answer_id="cmpl-1", model="engine", created=5)
     pieces = completions.repair_stream(
-        [stream], tally, choice_count=2, wants_usage=wants_usage, estimate=lambda: Usage(3, 4, estimated=True)
+        reading([stream]), tally, choice_count=2, wants_usage=wants_usage, estimate=lambda: Usage(3, 4, estimated=True)
     )
     return b"".join(piece for piece in pieces if piece)
 

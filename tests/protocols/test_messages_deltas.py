@@ -29,7 +29,7 @@ from copilotapi.protocols.conversation import (
 )
 from copilotapi.protocols.messages import decode_stream, encode_response, encode_stream
 from copilotapi.protocols.messages.stream import Tally, repair_stream
-from copilotapi.sse import load
+from copilotapi.sse import load, reading
 
 STREAMS = Path(__file__).parent.parent / "streams"
 STARTED = Started("msg_1", "claude-sonnet-4.5")
@@ -41,7 +41,7 @@ def stored(name: str) -> bytes:
 
 
 def repaired(*blocks: bytes | None) -> Iterable[bytes | None]:
-    return repair_stream(blocks, Tally(), choice_count=1, wants_usage=True, estimate=lambda: Usage(0, 0))
+    return repair_stream(reading(blocks), Tally(), choice_count=1, wants_usage=True, estimate=lambda: Usage(0, 0))
 
 
 def encoded(deltas: Iterable[Delta | None], usage: Any = None) -> bytes:

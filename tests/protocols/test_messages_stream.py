@@ -11,7 +11,7 @@ import pytest
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.conversation import Usage
 from copilotapi.protocols.messages.stream import Tally, _is_clean, new_tally, repair_stream, written_text
-from copilotapi.sse import load
+from copilotapi.sse import load, reading
 
 STREAMS = Path(__file__).parent.parent / "streams"
 START = b'event: message_start\ndata: {"type":"message_start","message":{"id":"a","model":"m","usage":{}}}\n\n'
@@ -25,7 +25,7 @@ def stored(name: str) -> bytes:
 
 def pieces_of(*blocks: bytes | None, tally: Tally | None = None) -> Iterator[bytes | None]:
     tally = tally or Tally()
-    return repair_stream(blocks, tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
+    return repair_stream(reading(blocks), tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
 
 
 def relay(*blocks: bytes | None) -> tuple[bytes, Tally]:
@@ -96,7 +96,7 @@ def test_what_follows_the_end_is_not_read() -> None:
         yield stored("clean") + b"data: {broken\n\n"
         pytest.fail("read on after the end")
 
-    pieces = repair_stream(blocks(), Tally(), choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
+    pieces = repair_stream(reading(blocks()), Tally(), choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0))
     assert list(pieces) == [stored("clean")]
 
 

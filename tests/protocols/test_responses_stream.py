@@ -29,7 +29,7 @@ from copilotapi.protocols.responses import (
     written_text,
 )
 from copilotapi.protocols.responses.stream import Tally
-from copilotapi.sse import dump, load
+from copilotapi.sse import dump, load, reading
 
 STREAMS = Path(__file__).parent.parent / "streams"
 ESTIMATE = Usage(7, 8, estimated=True)
@@ -42,7 +42,7 @@ def stored(name: str) -> bytes:
 
 def relay(*blocks: bytes | None) -> tuple[bytes, Tally]:
     tally = new_tally(answer_id="resp_ours", model="asked-model", created=5)
-    pieces = repair_stream(blocks, tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE)
+    pieces = repair_stream(reading(blocks), tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE)
     return b"".join(piece for piece in pieces if piece), tally
 
 
@@ -314,7 +314,7 @@ def test_what_came_before_a_failure_is_passed_on() -> None:
     pieces: list[bytes | None] = []
     tally = new_tally(answer_id="a", model="m", created=1)
     blocks = [stream(created(), text_delta(1), {"type": "error", "code": "x"})]
-    repaired = repair_stream(blocks, tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE)
+    repaired = repair_stream(reading(blocks), tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE)
     with pytest.raises(ApiError):  # noqa: PT012 (the pieces before the error are looked at too)
         for piece in repaired:
             pieces.append(piece)
@@ -328,7 +328,7 @@ def test_comments_and_silence_pass() -> None:
     comment = b": still there\n\n"
     tally = new_tally(answer_id="a", model="m", created=1)
     pieces = repair_stream(
-        [comment, None, stored("clean")], tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE
+        reading([comment, None, stored("clean")]), tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE
     )
     assert list(pieces) == [comment, None, stored("clean")]
 
@@ -340,7 +340,7 @@ def test_an_event_longer_than_the_limit_is_refused() -> None:
 
     tally = new_tally(answer_id="a", model="m", created=1)
     with pytest.raises(UpstreamFailed):
-        list(repair_stream(endless(), tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE))
+        list(repair_stream(reading(endless()), tally, choice_count=1, wants_usage=True, estimate=lambda: ESTIMATE))
 
 
 def test_what_was_written_is_found_again_for_counting() -> None:

@@ -11,7 +11,7 @@ from copilotapi.protocols import chat
 from copilotapi.protocols.chat import stream
 from copilotapi.protocols.chat.skeleton import skeleton_of
 from copilotapi.protocols.conversation import Usage
-from copilotapi.sse import load
+from copilotapi.sse import load, reading
 
 DONE = b"data: [DONE]\n\n"
 
@@ -30,7 +30,7 @@ def claude(delta: dict[str, object]) -> bytes:
 def repaired(blocks: list[bytes]) -> bytes:
     tally = chat.new_tally(answer_id="own", model="m", created=1)
     pieces = chat.repair_stream(
-        blocks, tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0, estimated=True)
+        reading(blocks), tally, choice_count=1, wants_usage=False, estimate=lambda: Usage(0, 0, estimated=True)
     )
     return b"".join(piece for piece in pieces if piece)
 

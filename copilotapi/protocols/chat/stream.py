@@ -4,7 +4,7 @@ Chunks like one that was parsed already go through by its skeleton, as the bytes
 all others are parsed (copilot-wire 5.3, state 2026-11).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from copilotapi.protocols.chat.choices import merge, strongest
 from copilotapi.protocols.chat.skeleton import Skeleton, skeleton_of
 from copilotapi.protocols.chat.usage import decode_usage, encode_usage
 from copilotapi.protocols.conversation import JSON, Usage
-from copilotapi.sse import Frame, FrameBuffer, as_frame, dump, frame_end, joined, load
+from copilotapi.sse import Frame, FrameBuffer, Read, as_frame, dump, frame_end, joined, load
 
 _SAMPLE_BYTES = 2048
 # What a stream's chunks tell word by word.
@@ -50,7 +50,7 @@ def new_tally(*, answer_id: str, model: str, created: int) -> Tally:
 
 
 def repair_stream(
-    blocks: Iterable[bytes | None],
+    read: Read,
     tally: Tally,
     *,
     choice_count: int,
@@ -64,7 +64,7 @@ def repair_stream(
     """
     frames = FrameBuffer()
     repair = _Repair(tally, choice_count, wants_usage, estimate)
-    for block in blocks:
+    while (block := read()) != b"":
         if block is None:
             yield None
             continue

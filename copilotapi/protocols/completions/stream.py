@@ -13,7 +13,7 @@ import orjson
 from copilotapi.errors import ApiError, UpstreamFailed
 from copilotapi.protocols.completions.encode import encode_usage
 from copilotapi.protocols.conversation import JSON, Delta, Finished, FinishReason, Started, TextDelta, Usage
-from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
+from copilotapi.sse import Frame, FrameBuffer, Read, dump, joined, load
 
 _SAMPLE_BYTES = 2048
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
@@ -38,7 +38,7 @@ def new_tally(*, answer_id: str, model: str, created: int) -> Tally:
 
 
 def repair_stream(
-    blocks: Iterable[bytes | None],
+    read: Read,
     tally: Tally,
     *,
     choice_count: int,
@@ -52,7 +52,7 @@ def repair_stream(
     """
     frames = FrameBuffer()
     told_usage = estimate if wants_usage else None
-    for block in blocks:
+    while (block := read()) != b"":
         if block is None:
             yield None
             continue

@@ -5,7 +5,7 @@ Regions without a defect go through as the bytes they are; only a frame that may
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import orjson
@@ -14,7 +14,7 @@ from copilotapi.errors import UpstreamFailed
 from copilotapi.protocols.conversation import JSON, Usage
 from copilotapi.protocols.messages.errors import told_error
 from copilotapi.protocols.messages.usage import decode_usage, merged
-from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
+from copilotapi.sse import Frame, FrameBuffer, Read, dump, joined, load
 
 _SAMPLE_BYTES = 2048
 _PLAIN_EVENT = re.compile(rb"^event: ?(?:content_block_(?:start|delta|stop)|ping)$", re.MULTILINE)
@@ -52,7 +52,7 @@ def new_tally(*, answer_id: str, model: str, created: int) -> Tally:
 
 
 def repair_stream(
-    blocks: Iterable[bytes | None],
+    read: Read,
     tally: Tally,
     *,
     choice_count: int,
@@ -66,7 +66,7 @@ def repair_stream(
     """
     frames = FrameBuffer()
     repair = _Repair(tally)
-    for block in blocks:
+    while (block := read()) != b"":
         region = frames.feed(block) if block is not None else b""
         if not region:
             yield None

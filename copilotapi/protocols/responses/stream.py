@@ -4,7 +4,7 @@ Regions without a defect go through as the bytes they are (copilot-wire 6.3, sta
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import orjson
@@ -16,7 +16,7 @@ from copilotapi.protocols.responses.failure import failure_in
 from copilotapi.protocols.responses.functions import CallRestorer
 from copilotapi.protocols.responses.names import item_id
 from copilotapi.protocols.responses.usage import completed_usage, decode_usage, encode_usage
-from copilotapi.sse import Frame, FrameBuffer, dump, joined, load
+from copilotapi.sse import Frame, FrameBuffer, Read, dump, joined, load
 
 _SAMPLE_BYTES = 2048
 _TERMINAL = ("response.completed", "response.incomplete")
@@ -62,7 +62,7 @@ def new_tally(*, answer_id: str, model: str, created: int) -> Tally:
 
 
 def repair_stream(
-    blocks: Iterable[bytes | None],
+    read: Read,
     tally: Tally,
     *,
     choice_count: int,
@@ -76,7 +76,7 @@ def repair_stream(
     """
     frames = FrameBuffer()
     repair = _Repair(tally, estimate)
-    for block in blocks:
+    while (block := read()) != b"":
         if block is None:
             yield None
             continue
