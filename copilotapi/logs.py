@@ -136,9 +136,10 @@ class FactRecord(logging.LogRecord):
     """
 
     def __init__(self, name: str, level: int, event: str, facts: dict[str, Any]) -> None:
+        # As `extra` would: other handlers than ours find them there.
+        self.__dict__.update(facts)
         if logging.logThreads:
-            # Not configured here: there are other handlers than ours, whose formatters may name whatever a record has.
-            self.__dict__.update(facts)
+            # Not configured here: their formatters may name whatever a record has.
             super().__init__(name, level, "", 0, event, (), None)
         else:
             self.__dict__.update(
