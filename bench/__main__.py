@@ -129,7 +129,7 @@ def _measured(names: Sequence[str], parts: Sequence[str], rounds: int, gateway_r
             say(what)
             try:
                 step()
-            except (Absent, LoadFailed, ProcessEnded) as exc:
+            except (Absent, LoadFailed, ProcessEnded, OSError) as exc:
                 say(f"{what} failed: {exc}")
                 report.absent[what] = str(exc)
         report.versions = versions(base)

@@ -4,6 +4,7 @@ This one runs as it is shipped, with nothing switched off; each of the others as
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -219,8 +220,8 @@ def running(name: str, ground: Ground) -> Iterator[Running]:
         yield Running(name, Target(ground.upstream_port), None)
         return
     port = free_port()
-    folder = ground.scratch / f"{port}"
-    folder.mkdir()
+    # A port may be free a second time.
+    folder = Path(tempfile.mkdtemp(prefix=f"{port}-", dir=ground.scratch))
     command = COMMANDS[name](ground, port, folder)
     for file, text in command.files.items():
         (folder / file).write_text(text)
