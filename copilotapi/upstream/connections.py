@@ -145,7 +145,8 @@ class ConnectionPool:
     def drop_stale(self) -> None:
         self._forget_after_fork()
         latest = self.clock() - _MAX_IDLE_SECONDS
-        for idle in self._idle.values():
+        # Another thread may come to know another host meanwhile.
+        for idle in list(self._idle.values()):
             # The longest idle come first.
             while idle and idle[0].idle_since <= latest:
                 idle.popleft().close()

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import requests
 
 from copilotapi.errors import CallerGone, UpstreamFailed
-from copilotapi.upstream.connections import Network
+from copilotapi.upstream.connections import ConnectionPool, Network, Origin
 from copilotapi.upstream.transport import Clocks, SocketExchange, Transport
 from tests.raw_server import RawServer, answering, read_request
 
@@ -393,6 +394,29 @@ def test_what_we_accept_the_standard_library_reads_the_same_way() -> None:
             accepted += 1
             assert ours == _by_http_client(bytes(mutated)), bytes(mutated)
     assert accepted > 20
+
+
+class Idle:
+    """In the place of a connection; what `while_closing` does, another thread might do meanwhile."""
+
+    idle_since = 0.0
+
+    def __init__(self, host: str, while_closing: Callable[[], None] = lambda: None) -> None:
+        self.origin = Origin("http", host, 80)
+        self.close = while_closing
+
+
+def test_a_host_may_become_known_while_idle_connections_are_closed() -> None:
+    now = 1000.0
+    pool = ConnectionPool(Network(), lambda: now)
+    new: Any = Idle("new")
+    stale: Any = Idle("old", lambda: pool.give_back(new))
+    pool.give_back(stale)
+    now += 60
+    pool.drop_stale()
+    new.is_alive = lambda: True
+    assert pool.take_idle(stale.origin) is None
+    assert pool.take_idle(new.origin) is new
 
 
 def test_connections_idle_for_too_long_are_closed_and_the_others_serve_again() -> None:
